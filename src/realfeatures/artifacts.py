@@ -1,0 +1,209 @@
+"""Artifacts: folders of safetensors files with a manifest that says what they are and proves their bytes.
+
+An artifact is `*.safetensors`, `record.json` and `manifest.json`. The manifest holds the kind, the
+sha256 of every file, each tensor's shape and range, and everything the cell's address was taken of. It
+has no time and no host in it, so that equal cells are equal byte for byte; those stand in `run.json`
+beside it, which no digest covers. Reading verifies; nothing is unpickled.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NewType
+
+from realfeatures.errors import ArtifactError, StorageError
+
+if TYPE_CHECKING:
+    import torch
+
+InputDir = NewType("InputDir", Path)
+"""A stage's input port: the folder of a verified artifact."""
+OutputDir = NewType("OutputDir", Path)
+"""A stage's output port: an empty folder to write an artifact into."""
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+RECORD = "record.json"
+RUN = "run.json"
+_CHUNK_BYTES = 1 << 20
+
+
+def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]") -> None:
+    """Write tensors as one safetensors file, whole or not at all.
+
+    Raises:
+        StorageError: the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    # Contiguous copies on the CPU: safetensors refuses views and shared storage.
+    write_bytes(path, save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}))
+
+
+def load_tensors(path: Path) -> "dict[str, torch.Tensor]":
+    """Read a safetensors file into CPU tensors.
+
+    Raises:
+        ArtifactError: missing or not a safetensors file.
+    """
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except FileNotFoundError:
+        raise ArtifactError(f"{_short(path)}: missing; run the stage that writes it again") from None
+    except SafetensorError as error:
+        raise ArtifactError(f"{_short(path)}: not a safetensors file ({error}); run the stage again") from None
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write indented JSON with sorted keys, whole or not at all."""
+    write_bytes(path, (json.dumps(value, indent=1, sort_keys=True, allow_nan=False) + "\n").encode())
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file beside its place and move it there, so that no reader and no crash sees half of it.
+
+    Raises:
+        StorageError: disk full, read-only or no permission.
+    """
+    with storage_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+
+
+@contextmanager
+def storage_errors(path: Path) -> Iterator[None]:
+    """Turn what the operating system says about a full or read-only disk into one clear line."""
+    try:
+        yield
+    except OSError as error:
+        remedy = {
+            errno.ENOSPC: "free some space and run the same command again",
+            errno.EDQUOT: "free some space and run the same command again",
+            errno.EACCES: "choose a folder that you may write to",
+            errno.EROFS: "choose a folder that is not read-only",
+            errno.ENOTDIR: "choose a folder, not a file",
+        }.get(error.errno or 0, "check the disk and run the same command again")
+        raise StorageError(f"cannot write {path}: {error.strerror}; {remedy}") from None
+
+
+def seal(folder: Path, *, kind: str, record: Mapping[str, Any], attributes: Mapping[str, Any], **origin: Any) -> None:
+    """Write the record and, last, the manifest of an artifact's folder.
+
+    Args:
+        folder: holds the artifact's safetensors files.
+        kind: image_set, encoder, probe or attack.
+        record: what the report needs of the cell (measurements, history), small JSON.
+        attributes: what a reader needs to use the tensors (classes, image shape, paradigm), small JSON.
+        origin: what the cell's address was taken of: stage, config, inputs, seed, runtime, code, versions, address.
+    """
+    write_json(folder / RECORD, record)
+    files = {
+        path.relative_to(folder).as_posix(): {"sha256": sha256_of(path), "bytes": path.stat().st_size, **_tensors(path)}
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+    manifest = {"schema_version": SCHEMA_VERSION, "kind": kind, "attributes": attributes, "files": files, **origin}
+    write_json(folder / MANIFEST, manifest)
+
+
+def commit(folder: Path, destination: Path) -> None:
+    """Move a sealed folder to its place, in one step.
+
+    Raises:
+        StorageError: the move failed.
+    """
+    with storage_errors(destination):
+        if destination.exists():
+            shutil.rmtree(destination)
+        folder.rename(destination)
+
+
+def read_manifest(folder: Path, *, kind: str | None = None) -> dict[str, Any]:
+    """Return the manifest of an artifact after checking its form, its kind and every file's digest.
+
+    Raises:
+        ArtifactError: missing, of another kind or schema, or a file whose bytes were changed.
+    """
+    path = folder / MANIFEST
+    try:
+        manifest = json.loads(path.read_bytes())
+        files, found, version = manifest["files"], manifest["kind"], manifest["schema_version"]
+    except FileNotFoundError:
+        raise ArtifactError(f"{_short(path)}: missing, so {folder} is no artifact; run the stage again") from None
+    except (ValueError, KeyError, TypeError):
+        raise ArtifactError(f"{_short(path)}: not a manifest; delete {folder} and run again") from None
+    if version != SCHEMA_VERSION:
+        raise ArtifactError(f"{_short(path)}: schema version {version}, expected {SCHEMA_VERSION}; run the stage again")
+    if kind is not None and found != kind:
+        raise ArtifactError(f"{_short(path)}: is of kind {found!r}, expected {kind!r}; connect the right artifact")
+    for name, expected in files.items():
+        _verify(folder, name, expected["sha256"])
+    return dict(manifest)
+
+
+def read_record(folder: Path) -> dict[str, Any]:
+    """Return an artifact's record: what the report needs of the cell."""
+    return dict(json.loads((folder / RECORD).read_bytes()))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the sha256 of a file's bytes, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _verify(folder: Path, name: str, expected: str) -> None:
+    path = folder / name
+    if not path.resolve().is_relative_to(folder.resolve()):
+        raise ArtifactError(f"{_short(folder / MANIFEST)}: names {name!r}, outside its folder; delete {folder}")
+    if not path.is_file():
+        raise ArtifactError(f"{_short(path)}: missing; delete {folder} and run again")
+    actual = sha256_of(path)
+    if actual != expected:
+        raise ArtifactError(
+            f"{_short(path)}: sha256 does not match its manifest ({actual[:12]}..., expected {expected[:12]}...);"
+            f" delete {folder} and run again"
+        )
+
+
+def _tensors(path: Path) -> dict[str, Any]:
+    """Return shape, type and range of each tensor of a safetensors file; nothing for other files."""
+    if path.suffix != ".safetensors":
+        return {}
+    tensors = load_tensors(path)
+    return {
+        "tensors": {
+            name: {
+                "dtype": str(tensor.dtype).removeprefix("torch."),
+                "shape": list(tensor.shape),
+                "min": tensor.min().item() if tensor.numel() else None,
+                "max": tensor.max().item() if tensor.numel() else None,
+            }
+            for name, tensor in sorted(tensors.items())
+        }
+    }
+
+
+def _short(path: Path) -> str:
+    return f"{path.parent.name}/{path.name}"

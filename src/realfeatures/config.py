@@ -1,0 +1,356 @@
+"""The experiment's vocabulary and its configuration as frozen models; imports neither torch nor kfp.
+
+Units: pixels and epsilon in [0, 1]; durations end in _epochs or _steps. Numbers are set in
+presets.py, each with its source; here stand only types, bounds and the meaning of a field.
+"""
+
+import hashlib
+import json
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+
+class Paradigm(StrEnum):
+    """How an encoder learns; `adversarial` only ever serves as a source of robust features."""
+
+    SUPERVISED = "supervised"
+    CONTRASTIVE = "contrastive"
+    MASKED = "masked"
+    DIFFUSION = "diffusion"
+
+
+class Control(StrEnum):
+    """Encoders that learn nothing: what a probe reaches without any pretraining."""
+
+    PIXELS = "pixels"
+    UNTRAINED = "untrained"
+
+
+class Features(StrEnum):
+    """The image sets, by the features that carry their labels (Ilyas et al. 2019, section 3)."""
+
+    NATURAL = "natural"
+    ROBUST = "robust"
+    NON_ROBUST = "non_robust"
+    D_RAND = "d_rand"
+
+
+class Norm(StrEnum):
+    """The norm of a threat model, spelled as AutoAttack spells it."""
+
+    L2 = "L2"
+    LINF = "Linf"
+
+
+class Config(BaseModel):
+    """A frozen piece of configuration: unknown keys are errors, equal content gives an equal digest."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what of this configuration decides a cell's bytes, as JSON values."""
+        return self.model_dump(mode="json")
+
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+PositiveInt = Annotated[int, Field(gt=0)]
+NonNegativeInt = Annotated[int, Field(ge=0)]
+PositiveFloat = Annotated[float, Field(gt=0)]
+NonNegativeFloat = Annotated[float, Field(ge=0)]
+
+
+class RuntimeConfig(Config):
+    """On what a cell runs; part of every cell's address, since bytes depend on it."""
+
+    device: Literal["cpu", "cuda"]
+    precision: Literal["float32", "bfloat16"] = "float32"
+    """bfloat16: training, synthesis and feature extraction under autocast; attacks stay in float32."""
+    threads: PositiveInt = 1
+    """CPU threads of one cell; one, so that `--jobs` scales and bytes do not depend on it."""
+
+
+class DataConfig(Config):
+    """A labelled image set: where it comes from and how much of it is used."""
+
+    source: str
+    """digits | cifar10 | cifar100 | svhn | fashion-mnist | folder:PATH (a tree or an archive of one)"""
+    train_size: PositiveInt | None = None
+    """Stratified subset of the training images; None: all."""
+    test_size: PositiveInt | None = None
+    """Stratified subset of the test images; None: all."""
+    sha256: str | None = None
+    """Digest of a folder's or archive's content; filled in before a run, so that changed data is another cell."""
+
+    def identity(self) -> dict[str, Any]:
+        """Leave a folder's path out once its content is known: moving it changes nothing."""
+        values = super().identity()
+        if self.sha256 is not None:
+            values["source"] = "folder"
+        return values
+
+
+class OptimizerConfig(Config):
+    """How weights are updated: optimiser, schedule and length."""
+
+    name: Literal["sgd", "adam", "adamw"]
+    learning_rate: PositiveFloat
+    batch_size: PositiveInt
+    epochs: PositiveInt
+    momentum: Fraction = 0.9
+    """SGD's momentum; Adam's first beta."""
+    second_beta: Fraction = 0.999
+    """Adam's second beta."""
+    weight_decay: NonNegativeFloat = 0.0
+    schedule: Literal["constant", "cosine", "step"] = "constant"
+    """After warm-up: constant, cosine to zero, or divided by ten at `milestones`."""
+    milestones: tuple[PositiveInt, ...] = ()
+    """Epochs at which the step schedule divides the learning rate by ten."""
+    warmup_epochs: NonNegativeFloat = 0.0
+    """Linear warm-up from zero."""
+    gradient_clip: PositiveFloat | None = None
+    """Bound on the gradient's global L2 norm."""
+
+
+class ResNetConfig(Config):
+    """A ResNet with the CIFAR stem: 3x3 convolution, stride 1, no pooling."""
+
+    block: Literal["basic", "bottleneck"] = "basic"
+    blocks: tuple[PositiveInt, ...] = Field((2, 2, 2, 2), min_length=1)
+    """Residual blocks in each stage; each stage after the first halves the resolution."""
+    width: PositiveInt = 64
+    """Channels of the first stage; each later stage doubles them."""
+
+
+class CropFlipConfig(Config):
+    """Random translation by zero-padding and cropping, and horizontal flip."""
+
+    padding: NonNegativeInt = 4
+    flip: bool = True
+    """False for digits and house numbers, where a mirror image is another thing."""
+
+
+class SimCLRAugmentationConfig(Config):
+    """SimCLR's augmentation (Chen et al. 2020, appendix A)."""
+
+    min_scale: Annotated[float, Field(gt=0, le=1)] = 0.2
+    """Smallest area of the random resized crop."""
+    flip: bool = True
+    brightness: Fraction = 0.8
+    contrast: Fraction = 0.8
+    saturation: Fraction = 0.8
+    hue: Annotated[float, Field(ge=0, le=0.5)] = 0.2
+    jitter_probability: Fraction = 0.8
+    grey_probability: Fraction = 0.2
+    blur_probability: Fraction = 0.5
+
+
+class ThreatModel(Config):
+    """The set of allowed perturbations: a ball of radius epsilon, images in [0, 1]."""
+
+    norm: Norm
+    epsilon: NonNegativeFloat
+
+
+class PGDConfig(ThreatModel):
+    """Projected gradient descent (Madry et al. 2018)."""
+
+    step_size: PositiveFloat
+    steps: PositiveInt
+
+
+class SupervisedConfig(Config):
+    """Cross-entropy on the labels."""
+
+    paradigm: Literal[Paradigm.SUPERVISED] = Paradigm.SUPERVISED
+    model: ResNetConfig
+    optimizer: OptimizerConfig
+    augmentation: CropFlipConfig
+
+
+class AdversarialConfig(Config):
+    """Cross-entropy on PGD examples of the current weights (Madry et al. 2018); the robust source."""
+
+    paradigm: Literal["adversarial"] = "adversarial"
+    model: ResNetConfig
+    optimizer: OptimizerConfig
+    augmentation: CropFlipConfig
+    attack: PGDConfig
+
+
+class ContrastiveConfig(Config):
+    """SimCLR: two augmented views, NT-Xent loss (Chen et al. 2020)."""
+
+    paradigm: Literal[Paradigm.CONTRASTIVE] = Paradigm.CONTRASTIVE
+    model: ResNetConfig
+    optimizer: OptimizerConfig
+    augmentation: SimCLRAugmentationConfig
+    projection_hidden: PositiveInt = 512
+    projection_output: PositiveInt = 256
+    temperature: PositiveFloat
+
+
+class MaskedConfig(Config):
+    """MAE: reconstruct the masked patches from the visible ones (He et al. 2022)."""
+
+    paradigm: Literal[Paradigm.MASKED] = Paradigm.MASKED
+    patch_size: PositiveInt
+    width: PositiveInt
+    encoder_blocks: PositiveInt
+    decoder_blocks: PositiveInt
+    heads: PositiveInt
+    mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    optimizer: OptimizerConfig
+    augmentation: CropFlipConfig
+
+    @model_validator(mode="after")
+    def _width_is_divisible(self) -> "MaskedConfig":
+        if self.width % self.heads or self.width % 4:
+            raise ValueError(f"width {self.width} must be a multiple of heads ({self.heads}) and of 4")
+        return self
+
+
+class DiffusionConfig(Config):
+    """DDPM: predict the noise (Ho et al. 2020); the representation is read at one small timestep."""
+
+    paradigm: Literal[Paradigm.DIFFUSION] = Paradigm.DIFFUSION
+    width: PositiveInt
+    """Channels at full resolution."""
+    multipliers: tuple[PositiveInt, ...] = Field(min_length=1)
+    """Channel multiplier at each resolution; each after the first halves it."""
+    blocks: PositiveInt
+    """Residual blocks at each resolution."""
+    attention_resolutions: tuple[PositiveInt, ...]
+    """Resolutions, in pixels, whose blocks are followed by self-attention."""
+    dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    timesteps: PositiveInt = 1000
+    beta_start: PositiveFloat = 1e-4
+    beta_end: Annotated[float, Field(gt=0, lt=1)] = 0.02
+    ema_decay: Annotated[float, Field(ge=0, lt=1)] | None = None
+    """Decay of the weights' exponential moving average, which the encoder then uses; None: the raw weights."""
+    timestep: NonNegativeInt = 11
+    """Timestep whose noise level the encoder adds before it reads the representation."""
+    feature_block: Literal["middle", "up"] = "middle"
+    """Read after the middle block, or after the first resolution of the up path."""
+    feature_pool: PositiveInt = 1
+    """The representation is average-pooled to feature_pool x feature_pool."""
+    optimizer: OptimizerConfig
+    augmentation: CropFlipConfig
+
+    @model_validator(mode="after")
+    def _timestep_exists(self) -> "DiffusionConfig":
+        if self.timestep >= self.timesteps:
+            raise ValueError(f"timestep {self.timestep} must be below timesteps ({self.timesteps})")
+        return self
+
+
+class ControlConfig(Config):
+    """An encoder without pretraining: the pixels themselves, or a ResNet at its initialisation."""
+
+    paradigm: Literal[Control.PIXELS, Control.UNTRAINED]
+    model: ResNetConfig
+
+
+PretrainConfig = Annotated[
+    SupervisedConfig
+    | AdversarialConfig
+    | ContrastiveConfig
+    | MaskedConfig
+    | DiffusionConfig
+    | ControlConfig,
+    Field(discriminator="paradigm"),
+]
+
+
+class MatchingConfig(Config):
+    """Representation matching, which makes D_R and D_NR (Ilyas et al. 2019, section 3.1, equation 6)."""
+
+    step_size: PositiveFloat
+    """L2 length of a step."""
+    steps: PositiveInt
+    decay: bool = False
+    """True: the step size falls linearly to a tenth over the steps."""
+    delta: PositiveFloat | None = None
+    """Bound on the L2 distance to the start image; None: unbounded."""
+    batch_size: PositiveInt = 512
+
+
+class TargetedConfig(PGDConfig):
+    """Targeted PGD, which makes D_rand (Ilyas et al. 2019, section 3.2)."""
+
+    batch_size: PositiveInt = 512
+
+
+class ProbeConfig(Config):
+    """A linear classifier on a frozen encoder's standardised representations."""
+
+    epochs: PositiveInt
+    batch_size: PositiveInt
+    learning_rate: PositiveFloat
+    """Adam's peak learning rate, which falls to zero along a cosine."""
+    weight_decay: NonNegativeFloat = 0.0
+
+
+class AttackConfig(Config):
+    """What a probed encoder is attacked with, and on how many test images."""
+
+    images: PositiveInt
+    """The first n test images are attacked by PGD; clean accuracy uses all."""
+    pgd: tuple[ThreatModel, ...]
+    pgd_steps: PositiveInt
+    pgd_relative_step_size: PositiveFloat
+    """Step size as a share of epsilon."""
+    autoattack: tuple[ThreatModel, ...] = ()
+    autoattack_images: PositiveInt
+    """The first n test images are attacked by AutoAttack."""
+    batch_size: PositiveInt = 512
+
+
+class Preset(Config):
+    """A whole experiment as data: one section for each kind of cell, and which cells there are."""
+
+    name: str
+    runtime: RuntimeConfig
+    data: DataConfig
+    paradigms: tuple[Paradigm, ...] = Field(tuple(Paradigm), min_length=1)
+    features: tuple[Features, ...] = Field(tuple(Features), min_length=1)
+    controls: tuple[Control, ...] = tuple(Control)
+    supervised: SupervisedConfig
+    adversarial: AdversarialConfig
+    contrastive: ContrastiveConfig
+    masked: MaskedConfig
+    diffusion: DiffusionConfig
+    robust: MatchingConfig
+    non_robust: MatchingConfig
+    d_rand: TargetedConfig
+    probe: ProbeConfig
+    attack: AttackConfig
+
+    @field_validator("paradigms", "features", "controls", mode="before")
+    @classmethod
+    def _split_names(cls, value: Any) -> Any:
+        """Accept `supervised,masked`, which is what a person writes on a command line."""
+        if isinstance(value, str):
+            return tuple(name.strip() for name in value.split(",") if name.strip())
+        return value
+
+    @model_validator(mode="after")
+    def _selections_are_sets(self) -> "Preset":
+        for name in ("paradigms", "features", "controls"):
+            values = getattr(self, name)
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name}: {', '.join(values)} names one twice")
+        if Features.NATURAL not in self.features:
+            raise ValueError("features must contain natural: every other set is made from it")
+        return self
+
+
+def canonical_json(value: Any) -> str:
+    """Return the one JSON text of a value: sorted keys, no spaces; what digests are taken of."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+
+
+def digest_of(value: Any) -> str:
+    """Return the sha256 of a value's canonical JSON, as 64 hexadecimal digits."""
+    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

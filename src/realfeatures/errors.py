@@ -1,0 +1,25 @@
+"""The errors that reach a person as one line; anything else that surfaces is a bug and keeps its traceback."""
+
+
+class RealFeaturesError(Exception):
+    """An error whose text names the value, what was expected and the remedy, in one line."""
+
+
+class ConfigError(RealFeaturesError):
+    """A preset, an override or a command-line value is not usable."""
+
+
+class DataError(RealFeaturesError):
+    """A data source is missing, unreadable or not shaped as a labelled image set."""
+
+
+class ArtifactError(RealFeaturesError):
+    """An artifact is missing, incomplete, of the wrong kind, or its bytes were changed."""
+
+
+class StorageError(RealFeaturesError):
+    """A folder cannot be written: disk full, no permission, or in use by another run."""
+
+
+class Interrupted(RealFeaturesError):  # noqa: N818 - not a fault: work stopped on request, its checkpoint is saved
+    """A stage stopped on request after it had saved its checkpoint."""
