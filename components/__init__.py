@@ -1,0 +1,7 @@
+"""The stages as Kubeflow components: each is one call into the package, with the stage's own ports.
+
+Import nothing into a component's body from this file: Kubeflow runs the body's source text alone.
+"""
+
+IMAGE = "realfeatures"
+"""Stands in a component's specification until compile_pipeline sets the image that it was given."""

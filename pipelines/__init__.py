@@ -1,0 +1,1 @@
+"""Kubeflow pipelines, compiled from the cells of the grid."""

@@ -66,7 +66,7 @@ class RuntimeConfig(Config):
 
     device: Literal["cpu", "cuda"]
     precision: Literal["float32", "bfloat16"] = "float32"
-    """bfloat16: training, synthesis and feature extraction under autocast; attacks stay in float32."""
+    """bfloat16: training and synthesis run under autocast; representations and attacks stay in float32."""
     threads: PositiveInt = 1
     """CPU threads of one cell; one, so that `--jobs` scales and bytes do not depend on it."""
 

@@ -21,5 +21,13 @@ class StorageError(RealFeaturesError):
     """A folder cannot be written: disk full, no permission, or in use by another run."""
 
 
+class TrainingError(RealFeaturesError):
+    """A training diverged."""
+
+
+class WorkerError(RealFeaturesError):
+    """A process that ran a cell died, killed from outside or for want of memory."""
+
+
 class Interrupted(RealFeaturesError):  # noqa: N818 - not a fault: work stopped on request, its checkpoint is saved
     """A stage stopped on request after it had saved its checkpoint."""

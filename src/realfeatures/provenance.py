@@ -19,9 +19,12 @@ NOT_SCIENCE = {
     "grid.py",
     "kfp_runtime.py",
     "local_run.py",
+    "plan.py",
     "presets.py",
     "progress.py",
     "reporting",
+    "run_folder.py",
+    "workers.py",
 }
 """How cells are chosen, started and told of. An edit there must not make hours of training run again."""
 

@@ -1,0 +1,1 @@
+"""Attacks on a classifier: projected gradient descent and AutoAttack."""

@@ -1,0 +1,1 @@
+"""What an experiment found: results.json, its tables, figures and the report."""

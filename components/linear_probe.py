@@ -1,0 +1,20 @@
+"""The stage `linear_probe` as a Kubeflow component."""
+
+from kfp import dsl
+from realfeatures.components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def linear_probe(
+    cell: str,
+    code: str,
+    encoder: dsl.Input[dsl.Model],
+    train_set: dsl.Input[dsl.Dataset],
+    probe: dsl.Output[dsl.Model],
+    record: dsl.OutputPath(str),
+):
+    """Fit a linear classifier on a frozen encoder's representations."""
+    from realfeatures.kfp_runtime import run_stage
+
+    inputs = {"encoder": encoder, "train_set": train_set}
+    run_stage(cell, code, inputs=inputs, output=probe, record=record)

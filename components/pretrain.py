@@ -1,0 +1,18 @@
+"""The stage `pretrain` as a Kubeflow component."""
+
+from kfp import dsl
+from realfeatures.components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def pretrain(
+    cell: str,
+    code: str,
+    train_set: dsl.Input[dsl.Dataset],
+    encoder: dsl.Output[dsl.Model],
+    record: dsl.OutputPath(str),
+):
+    """Train an encoder in the paradigm that its configuration names."""
+    from realfeatures.kfp_runtime import run_stage
+
+    run_stage(cell, code, inputs={"train_set": train_set}, output=encoder, record=record)

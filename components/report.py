@@ -1,0 +1,33 @@
+"""The report as a Kubeflow component."""
+
+from kfp import dsl
+from realfeatures.components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def report(
+    preset: str,
+    seeds: str,
+    code: str,
+    records: list,
+    html: dsl.Output[dsl.HTML],
+    markdown: dsl.Output[dsl.Markdown],
+    results: dsl.Output[dsl.Artifact],
+    natural: dsl.Input[dsl.Dataset],
+    robust: dsl.Input[dsl.Dataset] = None,
+    non_robust: dsl.Input[dsl.Dataset] = None,
+    d_rand: dsl.Input[dsl.Dataset] = None,
+    part_1: dsl.Input[dsl.Artifact] = None,
+    part_2: dsl.Input[dsl.Artifact] = None,
+    part_3: dsl.Input[dsl.Artifact] = None,
+    part_4: dsl.Input[dsl.Artifact] = None,
+    part_5: dsl.Input[dsl.Artifact] = None,
+    part_6: dsl.Input[dsl.Artifact] = None,
+):
+    """Write the tables, figures and verdicts of all cells."""
+    from realfeatures.kfp_runtime import publish_report
+
+    images = [natural, robust, non_robust, d_rand]
+    parts = [part_1, part_2, part_3, part_4, part_5, part_6]
+    outputs = {"report.html": html, "report.md": markdown, "results.json": results}
+    publish_report(preset, seeds, code, records=records, parts=parts, images=images, outputs=outputs)

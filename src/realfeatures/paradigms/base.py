@@ -1,0 +1,106 @@
+"""What every paradigm brings: a builder of its encoder and a training of it, as a protocol.
+
+An encoder is a module that maps images (N, C, H, W) float in [0, 1] to representations (N, D),
+owns its normalisation and is deterministic in eval mode. The probe and the attacks know no paradigm.
+"""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+
+from realfeatures.artifacts import save_tensors
+from realfeatures.data.images import ImageSet
+from realfeatures.run import Run
+from realfeatures.training import Examples, History
+
+ENCODER_FILE = "encoder.safetensors"
+HEAD_FILE = "probe.safetensors"
+"""A linear classifier, (K, D) `weight` and (K,) `bias`: of a probe, or a supervised model's own."""
+
+
+@dataclass(frozen=True)
+class ImageShape:
+    """Channels, height and width of the images that an encoder takes."""
+
+    channels: int
+    height: int
+    width: int
+
+    @classmethod
+    def of(cls, images: ImageSet) -> "ImageShape":
+        """Return the shape of a set's images."""
+        return cls(*images.images.shape[1:])
+
+
+@dataclass(frozen=True)
+class Pretrained:
+    """A trained encoder and what is kept with it.
+
+    Attributes:
+        encoder: the module, in eval mode.
+        shape: of the images that it was built for.
+        head: a supervised model's own linear classifier.
+        history: one row an epoch.
+    """
+
+    encoder: nn.Module
+    shape: ImageShape
+    head: nn.Linear | None = None
+    history: History = field(default_factory=list)
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is needed, besides the configuration, to build the encoder again."""
+        return {"image_shape": [self.shape.channels, self.shape.height, self.shape.width]}
+
+    def save(self, folder: Path) -> None:
+        """Write the weights, and the head where there is one, into an artifact's folder."""
+        save_tensors(folder / ENCODER_FILE, self.encoder.state_dict())
+        if self.head is not None:
+            save_tensors(folder / HEAD_FILE, self.head.state_dict())
+
+
+class ParadigmModule(Protocol):
+    """A module of this package: how its encoder is built and how it learns.
+
+    `build(config, shape)` returns the encoder at its initialisation, from torch's global generator;
+    `pretrain(config, images, run)` returns the trained one.
+    """
+
+    def build(self, config: Any, shape: ImageShape) -> nn.Module:
+        """Return the encoder at its initialisation."""
+
+    def pretrain(self, config: Any, images: ImageSet, run: Run) -> Pretrained:
+        """Return the trained encoder."""
+
+
+def examples_of(images: ImageSet, run: Run) -> Examples:
+    """Return a set's uint8 images and labels on the run's device."""
+    return Examples(images.images.to(run.device), images.labels.to(run.device))
+
+
+def place(module: nn.Module, run: Run) -> nn.Module:
+    """Move a module to the run's device in the run's memory format."""
+    # nn.Module.to has no overload for a memory format alone.
+    return module.to(device=run.device, memory_format=run.memory_format)  # type: ignore[call-overload,no-any-return]
+
+
+def frozen(module: nn.Module) -> nn.Module:
+    """Put a module into eval mode without gradients to its weights, in place."""
+    return module.eval().requires_grad_(False)
+
+
+class WithHead(nn.Module):
+    """An encoder and a module on its representations, trained as one."""
+
+    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.head = head
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the head's output for images (N, C, H, W) float in [0, 1]."""
+        output: Tensor = self.head(self.encoder(images))
+        return output

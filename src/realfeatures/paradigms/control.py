@@ -1,0 +1,28 @@
+"""Controls: encoders that learn nothing, so that a probe's accuracy can be told from the encoder's merit."""
+
+from torch import Tensor, nn
+
+from realfeatures.config import Control, ControlConfig
+from realfeatures.data.images import ImageSet
+from realfeatures.models.resnet import ResNet
+from realfeatures.paradigms.base import ImageShape, Pretrained, frozen
+from realfeatures.run import Run
+
+
+class Pixels(nn.Module):
+    """The image itself: (N, C, H, W) float in [0, 1] -> (N, C * H * W)."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return the pixels of each image in one row."""
+        return images.flatten(1)
+
+
+def build(config: ControlConfig, shape: ImageShape) -> nn.Module:
+    """Return the pixels, or a ResNet at its initialisation."""
+    return Pixels() if config.paradigm is Control.PIXELS else ResNet(config.model, channels=shape.channels)
+
+
+def pretrain(config: ControlConfig, images: ImageSet, run: Run) -> Pretrained:  # noqa: ARG001 - nothing is trained
+    """Return the encoder as it was built."""
+    shape = ImageShape.of(images)
+    return Pretrained(frozen(build(config, shape)), shape)

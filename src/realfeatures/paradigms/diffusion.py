@@ -1,0 +1,94 @@
+"""Diffusion models: DDPM (Ho et al. 2020) learns to predict noise; its U-Net at one small timestep is the encoder."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from realfeatures.config import DiffusionConfig
+from realfeatures.data.augment import crop_flip
+from realfeatures.data.images import ImageSet
+from realfeatures.models.unet import UNet
+from realfeatures.paradigms.base import ImageShape, Pretrained, examples_of, frozen, place
+from realfeatures.run import Run
+from realfeatures.training import train
+
+
+class DiffusionEncoder(nn.Module):
+    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
+
+    The image is noised to the configured timestep with one fixed noise, kept with the weights, so that
+    the encoder is deterministic; the U-Net's feature map is then average-pooled.
+
+    Deviation: the reference code draws fresh noise at every evaluation (train_dm.py:234), which makes
+    an attack's success a matter of luck.
+    """
+
+    noise: Tensor
+
+    def __init__(self, config: DiffusionConfig, shape: ImageShape) -> None:
+        super().__init__()
+        self.config = config
+        self.unet = UNet(config, channels=shape.channels, resolution=shape.height)
+        self.register_buffer("noise", torch.randn(1, shape.channels, shape.height, shape.width))
+        self.dimension = config.width * config.multipliers[-1] * config.feature_pool**2
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Return representations (N, dimension)."""
+        timesteps = torch.full((len(images),), self.config.timestep, device=images.device)
+        signal = alphas_cumprod(self.config, images.device)[timesteps]
+        noised = q_sample(2 * images - 1, self.noise.expand_as(images), signal)
+        features = self.unet.features(noised, timesteps, self.config.feature_block)
+        return F.adaptive_avg_pool2d(features, self.config.feature_pool).flatten(1)
+
+
+def build(config: DiffusionConfig, shape: ImageShape) -> DiffusionEncoder:
+    """Return the encoder at its initialisation."""
+    return DiffusionEncoder(config, shape)
+
+
+def pretrain(config: DiffusionConfig, images: ImageSet, run: Run) -> Pretrained:
+    """Train a U-Net to predict noise; labels are not used."""
+    shape = ImageShape.of(images)
+    encoder = build(config, shape)
+    place(encoder, run).train()
+    average = None
+    if config.ema_decay is not None:
+        average = AveragedModel(encoder.unet, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+    signal_levels = alphas_cumprod(config, run.device)
+
+    def loss(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 - label-free
+        clean = 2 * crop_flip(batch, config.augmentation, generator, run.memory_format) - 1
+        timesteps = torch.randint(config.timesteps, (len(clean),), generator=generator, device=clean.device)
+        noise = torch.randn(clean.shape, generator=generator, device=clean.device)
+        noised = q_sample(clean, noise, signal_levels[timesteps])
+        return F.mse_loss(encoder.unet(noised, timesteps).float(), noise)
+
+    history = train(encoder.unet, loss, examples_of(images, run), config.optimizer, run, average=average)
+    if average is not None:
+        encoder.unet.load_state_dict(average.module.state_dict())
+    frozen(encoder)
+    return Pretrained(encoder, shape, history=history)
+
+
+def alphas_cumprod(config: DiffusionConfig, device: torch.device) -> Tensor:
+    """Return (T,) float32, the share of the image's variance that is left at each timestep.
+
+    Source: Ho et al. 2020, section 2, with linearly rising betas. In float64: a product of a thousand factors.
+    """
+    betas = torch.linspace(config.beta_start, config.beta_end, config.timesteps, dtype=torch.float64)
+    return (1 - betas).cumprod(0).float().to(device)
+
+
+def q_sample(clean: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
+    """Return images noised to a timestep: sqrt(a) x + sqrt(1 - a) e.
+
+    Args:
+        clean: (N, C, H, W) images in [-1, 1].
+        noise: (N, C, H, W) standard normal.
+        signal: (N,) the cumulated alpha of each image's timestep.
+
+    Source: Ho et al. 2020, equation 4.
+    """
+    level = signal[:, None, None, None]
+    return level.sqrt() * clean + (1 - level).sqrt() * noise

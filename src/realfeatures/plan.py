@@ -1,0 +1,129 @@
+"""The plan of a run: its cells, their addresses and their costs, all checked before anything is computed.
+
+Imports no torch: a plan of days of work takes a second.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from realfeatures.config import DiffusionConfig, MaskedConfig, Paradigm, Preset, ResNetConfig
+from realfeatures.cost import Cost, estimate
+from realfeatures.data.sources import SourceInfo, describe_source, pin_source
+from realfeatures.errors import ConfigError
+from realfeatures.grid import Cell, cell_addresses, cells
+from realfeatures.provenance import code_digest, library_versions
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """An experiment, ready to be computed."""
+
+    preset: Preset
+    """With its data set's content pinned."""
+    seeds: tuple[int, ...]
+    info: SourceInfo
+    grid: tuple[Cell, ...]
+    """Each cell after the cells that it reads from."""
+    addresses: dict[str, str]
+    """The address of each cell, by key."""
+    costs: dict[str, Cost]
+    """The estimated work of each cell, by key."""
+
+
+def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
+    """Return the plan of an experiment.
+
+    Raises:
+        ConfigError: a seed, or a size that does not fit the data set.
+        DataError: the data set is not usable.
+    """
+    check_seeds(seeds)
+    pinned = preset.model_copy(update={"data": pin_source(preset.data)})
+    info = describe_source(pinned.data)
+    check_preset(pinned, info)
+    grid = cells(pinned, seeds)
+    return Plan(
+        preset=pinned,
+        seeds=tuple(seeds),
+        info=info,
+        grid=tuple(grid),
+        addresses=cell_addresses(
+            grid, runtime=pinned.runtime, code=code_digest(), versions=library_versions()
+        ),
+        costs={cell.key: estimate(cell, pinned, info) for cell in grid},
+    )
+
+
+def check_seeds(seeds: Sequence[int]) -> None:
+    """Refuse seeds that are negative or named twice.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    if not seeds:
+        raise ConfigError("seeds: none given; expected at least one, such as --seed 0")
+    for position, seed in enumerate(seeds):
+        if seed < 0:
+            raise ConfigError(f"--seed {seed}: expected a whole number of at least 0")
+        if seed in seeds[:position]:
+            raise ConfigError(f"--seed {seed}: is named twice; name each seed once")
+
+
+def check_preset(preset: Preset, info: SourceInfo) -> None:
+    """Refuse sizes that do not fit the data set's images, before any training.
+
+    Raises:
+        ConfigError: a model does not fit the images, or more images are attacked than there are.
+    """
+    for name in ("supervised", "adversarial", "contrastive"):
+        _check_resnet(getattr(preset, name).model, info, where=f"{name}.model.blocks")
+    if Paradigm.MASKED in preset.paradigms:
+        _check_masked(preset.masked, info)
+    if Paradigm.DIFFUSION in preset.paradigms:
+        _check_diffusion(preset.diffusion, info)
+    for name in ("images", "autoattack_images"):
+        wanted = getattr(preset.attack, name)
+        if wanted > info.test:
+            raise ConfigError(
+                f"attack.{name} is {wanted} and there are {info.test} test images;"
+                f" use --set attack.{name}={info.test} or more test images"
+            )
+
+
+def _check_resnet(model: ResNetConfig, info: SourceInfo, *, where: str) -> None:
+    smallest = 2 ** (len(model.blocks) - 1)
+    if min(info.height, info.width) < smallest:
+        raise ConfigError(
+            f"{where}: {len(model.blocks)} stages need images of at least {smallest} pixels a side,"
+            f" these have {info.height}x{info.width}; use fewer stages"
+        )
+
+
+def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
+    patch = config.patch_size
+    if info.height % patch or info.width % patch:
+        raise ConfigError(
+            f"masked.patch_size {patch} does not divide the images' {info.height}x{info.width} pixels;"
+            f" use one that does"
+        )
+    patches = (info.height // patch) * (info.width // patch)
+    if not 0 < visible_patches(config, info) < patches:
+        raise ConfigError(
+            f"masked.mask_ratio {config.mask_ratio} of {patches} patches leaves none visible or none masked;"
+            " use smaller patches (masked.patch_size) or another ratio"
+        )
+
+
+def _check_diffusion(config: DiffusionConfig, info: SourceInfo) -> None:
+    divisor = 2 ** (len(config.multipliers) - 1)
+    if info.height % divisor or info.width % divisor:
+        raise ConfigError(
+            f"diffusion.multipliers: {len(config.multipliers)} resolutions need images whose sides are multiples"
+            f" of {divisor}, these have {info.height}x{info.width}; use fewer multipliers"
+        )
+    bottom = min(info.height, info.width) // divisor
+    if config.feature_pool > bottom:
+        raise ConfigError(
+            f"diffusion.feature_pool {config.feature_pool} is above the {bottom} pixels of the feature map;"
+            f" use at most {bottom}"
+        )

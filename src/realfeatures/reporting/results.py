@@ -1,0 +1,206 @@
+"""From the artifacts of a run to results.json: one flat row a measurement, one entry a cell; imports no torch.
+
+The form is documented in docs/results.schema.json.
+"""
+
+import json
+import platform
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from realfeatures.artifacts import RUN, read_manifest, read_record
+from realfeatures.config import Preset
+from realfeatures.errors import ArtifactError
+from realfeatures.grid import DATA, Cell
+from realfeatures.provenance import code_digest, library_versions
+from realfeatures.reporting.statistics import wilson_interval
+
+SCHEMA_VERSION = 1
+RESULTS = "results.json"
+
+NO_FEATURES = "none"
+"""The training set of a control, which has none."""
+
+
+@dataclass(frozen=True)
+class Finished:
+    """A cell whose artifact is there and whose bytes are what its manifest says."""
+
+    folder: Path
+    manifest: dict[str, Any]
+    record: dict[str, Any]
+    run: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A grid with what was found of it; a cell that has not run yet is missing in `finished`."""
+
+    preset: Preset
+    seeds: tuple[int, ...]
+    grid: tuple[Cell, ...]
+    addresses: Mapping[str, str]
+    finished: Mapping[str, Finished]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes by label; empty where the data set is missing."""
+        data = self.finished.get(DATA)
+        return tuple(data.manifest["attributes"]["classes"]) if data else ()
+
+    @property
+    def title(self) -> str:
+        """What a person calls the data set."""
+        data = self.finished.get(DATA)
+        return str(data.manifest["attributes"].get("title", "")) if data else self.preset.data.source
+
+    def with_role(self, *roles: str) -> Iterator[tuple[Cell, Finished]]:
+        """Yield the finished cells of some roles, in the grid's order."""
+        for cell in self.grid:
+            if cell.labels["role"] in roles and cell.key in self.finished:
+                yield cell, self.finished[cell.key]
+
+
+def read_experiment(
+    out: Path, *, preset: Preset, seeds: Sequence[int], grid: Sequence[Cell], addresses: Mapping[str, str]
+) -> Experiment:
+    """Read and verify every finished cell under `out`/cells.
+
+    Raises:
+        ArtifactError: a cell's artifact was changed.
+    """
+    folders = {cell.key: out / "cells" / addresses[cell.key] for cell in grid}
+    finished = {key: _read(folder) for key, folder in folders.items() if folder.is_dir()}
+    return Experiment(preset, tuple(seeds), tuple(grid), addresses, finished)
+
+
+def results_of(experiment: Experiment) -> dict[str, Any]:
+    """Return all of results.json but its claims, which are judged from the rows."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "preset": {"name": experiment.preset.name, "config": experiment.preset.model_dump(mode="json")},
+        "data": _data(experiment),
+        "seeds": list(experiment.seeds),
+        "device": _device(experiment),
+        "versions": library_versions(),
+        "code": code_digest(),
+        "rows": [row for cell, found in experiment.with_role("attack") for row in _rows(cell, found)],
+        "cells": [_cell(experiment, cell) for cell in experiment.grid],
+    }
+
+
+def load_results(out: Path) -> dict[str, Any]:
+    """Return the results.json of a run's folder.
+
+    Raises:
+        ArtifactError: missing or not readable.
+    """
+    try:
+        return dict(json.loads((out / RESULTS).read_bytes()))
+    except FileNotFoundError:
+        raise ArtifactError(f"{out}: holds no {RESULTS}; run the experiment to its end first") from None
+    except ValueError:
+        raise ArtifactError(f"{out}/{RESULTS}: not JSON; run the same command again to rewrite it") from None
+
+
+def _read(folder: Path) -> Finished:
+    manifest = read_manifest(folder)
+    try:
+        run = json.loads((folder / RUN).read_bytes())
+    except (FileNotFoundError, ValueError):
+        run = {}  # no digest covers it: a time that was lost takes no result away
+    return Finished(folder, manifest, read_record(folder), run)
+
+
+def _rows(cell: Cell, found: Finished) -> Iterator[dict[str, Any]]:
+    for measured in found.record["measurements"]:
+        accuracy = wilson_interval(measured["correct"], measured["n"])
+        yield {
+            "experiment": _experiment_of(cell, measured["metric"]),
+            "paradigm": str(cell.labels["paradigm"]),
+            "features": str(cell.labels["features"]),
+            "probe_features": str(cell.labels["probe_features"]),
+            "attack": measured["attack"],
+            "norm": measured["norm"],
+            "epsilon": measured["epsilon"],
+            "protocol": measured["protocol"],
+            "metric": measured["metric"],
+            "value": accuracy.value,
+            "n": measured["n"],
+            "low": accuracy.low,
+            "high": accuracy.high,
+            "seed": cell.labels["run_seed"],
+            "seconds": found.run.get("seconds"),
+            "cell": found.manifest["address"],
+        }
+
+
+def _experiment_of(cell: Cell, metric: str) -> str:
+    if cell.labels["features"] == NO_FEATURES:
+        return "controls"
+    if cell.labels["features"] != cell.labels["probe_features"]:
+        return "decomposition"
+    return "E1" if metric == "clean_accuracy" else "E2"
+
+
+def _cell(experiment: Experiment, cell: Cell) -> dict[str, Any]:
+    found = experiment.finished.get(cell.key)
+    return {
+        "key": cell.key,
+        "stage": cell.stage,
+        "address": experiment.addresses[cell.key],
+        "config": cell.config.model_dump(mode="json"),
+        "inputs": {port: experiment.addresses[key] for port, key in cell.inputs.items()},
+        "seed": cell.seed,
+        "seconds": found.run.get("seconds") if found else None,
+        "labels": {
+            name: value if isinstance(value, int) else str(value) for name, value in cell.labels.items()
+        },
+    }
+
+
+def _data(experiment: Experiment) -> dict[str, Any]:
+    found = experiment.finished.get(DATA)
+    return {
+        "title": experiment.title,
+        "classes": list(experiment.classes),
+        "train_images": _length(found, "train"),
+        "test_images": _length(found, "test"),
+    }
+
+
+def _length(found: Finished | None, split: str) -> int | None:
+    tensors = found.manifest["files"].get(f"{split}.safetensors", {}).get("tensors", {}) if found else {}
+    return int(tensors["labels"]["shape"][0]) if "labels" in tensors else None
+
+
+def _device(experiment: Experiment) -> dict[str, Any]:
+    """Return on what the cells ran; a run.json that names its processor is believed before this machine."""
+    runtime = experiment.preset.runtime
+    named = {
+        str(found.run["processor"]) for found in experiment.finished.values() if "processor" in found.run
+    }
+    processor = ", ".join(sorted(named)) or (_gpu_name() if runtime.device == "cuda" else _cpu_name())
+    return {
+        "name": runtime.device,
+        "precision": runtime.precision,
+        "threads": runtime.threads,
+        "processor": processor,
+    }
+
+
+def _cpu_name() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _gpu_name() -> str:
+    import torch  # only for a name, and only where a GPU was asked for
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "unknown GPU"

@@ -1,0 +1,63 @@
+"""What a stage is given besides its configuration and its inputs: seed, device, precision, checkpoint, progress."""
+
+import hashlib
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+import torch
+
+from realfeatures.checkpoint import Checkpoint
+from realfeatures.config import RuntimeConfig
+from realfeatures.errors import ConfigError
+
+ProgressCallback = Callable[[int, int], None]
+
+
+@dataclass(kw_only=True)
+class Run:
+    """The surroundings of one stage."""
+
+    seed: int
+    runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(device="cpu"))
+    checkpoint: Checkpoint = field(default_factory=Checkpoint)
+    progress: ProgressCallback = lambda done, total: None
+    """Told how many of a stage's steps are done."""
+
+    @property
+    def device(self) -> torch.device:
+        """The device that the stage computes on."""
+        return torch.device(self.runtime.device)
+
+    def generator(self, purpose: str) -> torch.Generator:
+        """Return a new generator on the device, seeded by the cell's seed and by what it is for."""
+        digest = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
+        return torch.Generator(self.device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """Return the context of mixed precision, or an empty one in float32."""
+        if self.runtime.precision == "float32":
+            return nullcontext()
+        return torch.autocast(self.runtime.device, dtype=torch.bfloat16)
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        """Channels last is faster in bfloat16 and on CUDA, and slower for small float32 images on a CPU."""
+        if self.runtime.device == "cuda" or self.runtime.precision == "bfloat16":
+            return torch.channels_last
+        return torch.contiguous_format
+
+    def start(self) -> None:
+        """Set what is global in torch: threads, determinism, and the seed of weight initialisation.
+
+        Raises:
+            ConfigError: the device is not there.
+        """
+        if self.runtime.device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("runtime.device=cuda: torch finds no CUDA device; use --set runtime.device=cpu")
+        torch.set_num_threads(self.runtime.threads)
+        # warn_only: a few CUDA kernels have no deterministic form; on a CPU all that is used here has.
+        torch.use_deterministic_algorithms(True, warn_only=self.runtime.device == "cuda")
+        # The fused inference path of attention differs in the last bits from the one used for gradients.
+        torch.backends.mha.set_fastpath_enabled(False)
+        torch.manual_seed(self.seed)

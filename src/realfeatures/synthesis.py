@@ -1,0 +1,151 @@
+"""Image sets made from a model's features: D_R and D_NR by matching representations, D_rand by targeted PGD.
+
+Source: Ilyas et al. 2019 (arXiv 1905.02175), sections 3.1 and 3.2. Every set is rounded to 256 levels, as
+real images are, before anything trains on it; what that costs is part of the summary.
+"""
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from realfeatures.attacks.pgd import ascend, ball, targeted
+from realfeatures.config import MatchingConfig, Norm, TargetedConfig
+from realfeatures.data.images import ImageSet, to_float, to_uint8
+from realfeatures.run import Run
+
+FINAL_STEP_SHARE = 0.1
+"""Share of the step size that a decaying schedule ends at, so that the last steps refine."""
+
+
+@dataclass(frozen=True)
+class Crafted:
+    """A crafted image set and how well it came out.
+
+    Attributes:
+        images: uint8, as long as the natural set, in its order.
+        summary: means over all images: `mean_l2_perturbation` from the start image, and what the synthesis
+            was after: `distance_before`, `distance_after`, `distance_quantised` (L2 between representations),
+            or `target_rate`, `target_rate_quantised` (share that the source takes for the target class).
+    """
+
+    images: ImageSet
+    summary: dict[str, float]
+
+
+def match_representations(config: MatchingConfig, encoder: nn.Module, natural: ImageSet, run: Run) -> Crafted:
+    """Return images whose representations are those of the natural ones, started at other natural images.
+
+    For each (x, y): minimise ||g(x') - g(x)||_2 from x' = x0, a random other training image, by steps of
+    normalised gradients, within [0, 1] and, if set, ||x' - x0||_2 <= delta; the label is y.
+
+    Source: Ilyas et al. 2019, equation 6. Deviation: ref leaves g in train mode, so that BatchNorm's statistics
+    drift for a thousand steps (generate_dataset.py:35).
+    """
+    natural = natural.to(run.device)
+    starts = _other_images(len(natural), run)
+    region = ball(Norm.L2, config.delta or math.inf)
+
+    def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
+        start = _floats(natural.images[starts[chosen]], run)
+        with torch.no_grad():
+            wanted = encoder(_floats(natural.images[chosen], run)).float()
+
+        def distance(images: Tensor) -> Tensor:
+            return torch.linalg.vector_norm(encoder(images).float() - wanted, dim=1)
+
+        found = ascend(lambda x: -distance(x), start, centre=start, region=region, step_sizes=step_sizes)
+        crafted = to_uint8(found)
+        quantised = _floats(crafted, run)
+        with torch.no_grad():
+            return crafted, {
+                "distance_before": distance(start),
+                "distance_after": distance(found),
+                "distance_quantised": distance(quantised),
+                "mean_l2_perturbation": (quantised - start).flatten(1).norm(dim=1),
+            }
+
+    images, summary = _in_batches(craft, natural, config.batch_size, _step_sizes(config), run)
+    return Crafted(ImageSet(images, natural.labels.cpu(), natural.classes), summary)
+
+
+def perturb_towards_targets(config: TargetedConfig, classifier: nn.Module, natural: ImageSet, run: Run) -> Crafted:
+    """Return D_rand: natural images perturbed towards a uniformly random class, which becomes their label.
+
+    Source: Ilyas et al. 2019, section 3.2. A target may be the image's own class, as there: a tenth of the
+    labels then carries robust features too, and none of them is favoured.
+    """
+    natural = natural.to(run.device)
+    generator = run.generator("targets")
+    targets = torch.randint(len(natural.classes), (len(natural),), generator=generator, device=run.device)
+
+    def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
+        start = _floats(natural.images[chosen], run)
+        aim = targets[chosen]
+        found = ascend(
+            targeted(classifier, aim),
+            start,
+            centre=start,
+            region=ball(config.norm, config.epsilon),
+            step_sizes=step_sizes,
+        )
+        crafted = to_uint8(found)
+        quantised = _floats(crafted, run)
+        with torch.no_grad():
+            return crafted, {
+                "target_rate": (classifier(found).argmax(1) == aim).float(),
+                "target_rate_quantised": (classifier(quantised).argmax(1) == aim).float(),
+                "mean_l2_perturbation": (quantised - start).flatten(1).norm(dim=1),
+            }
+
+    images, summary = _in_batches(craft, natural, config.batch_size, [config.step_size] * config.steps, run)
+    return Crafted(ImageSet(images, targets.cpu(), natural.classes), summary)
+
+
+Craft = Callable[[Tensor, Iterator[float]], tuple[Tensor, dict[str, Tensor]]]
+"""(indices of the batch, step sizes) -> (crafted uint8 images, a value an image for each figure of the summary)."""
+
+
+def _in_batches(
+    craft: Craft, natural: ImageSet, batch_size: int, step_sizes: list[float], run: Run
+) -> tuple[Tensor, dict[str, float]]:
+    """Craft a whole set batch by batch, keeping finished batches in the checkpoint."""
+    batches = torch.arange(len(natural), device=run.device).split(batch_size)
+    done: list[dict[str, Any]] = run.checkpoint.load() or []
+
+    def watched(finished: int) -> Iterator[float]:
+        for step, size in enumerate(step_sizes):
+            run.progress(finished * len(step_sizes) + step, len(batches) * len(step_sizes))
+            if run.checkpoint.stop():
+                run.checkpoint.step(lambda: done)
+            yield size
+
+    for chosen in batches[len(done) :]:
+        with run.autocast():
+            images, figures = craft(chosen, watched(len(done)))
+        done.append({"images": images.cpu(), "figures": {name: value.cpu() for name, value in figures.items()}})
+        run.checkpoint.step(lambda: done)
+    names = done[0]["figures"]
+    summary = {name: torch.cat([batch["figures"][name] for batch in done]).mean().item() for name in names}
+    return torch.cat([batch["images"] for batch in done]), summary
+
+
+def _step_sizes(config: MatchingConfig) -> list[float]:
+    if not config.decay:
+        return [config.step_size] * config.steps
+    fall = (1 - FINAL_STEP_SHARE) / max(1, config.steps - 1)
+    return [config.step_size * (1 - fall * step) for step in range(config.steps)]
+
+
+def _other_images(count: int, run: Run) -> Tensor:
+    """Return (N,) int64: for each image the index of a uniformly random other one."""
+    generator = run.generator("starts")
+    offsets = torch.randint(1, max(2, count), (count,), generator=generator, device=run.device)
+    return (torch.arange(count, device=run.device) + offsets) % count
+
+
+def _floats(images: Tensor, run: Run) -> Tensor:
+    return to_float(images).contiguous(memory_format=run.memory_format)
