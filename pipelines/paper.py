@@ -5,48 +5,22 @@ probe -> attack in every paradigm), one for natural encoders probed on crafted f
 controls -> report. With several seeds, each seed's part is a nested pipeline of its own.
 """
 
-import inspect
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, get_args
+from typing import Any
 
 import yaml
 from google.protobuf import json_format
 from kfp import dsl
 
 from realfeatures.artifacts import write_bytes
-from realfeatures.components.attack import attack
-from realfeatures.components.collect import collect
-from realfeatures.components.linear_probe import linear_probe
-from realfeatures.components.match_representations import match_representations
-from realfeatures.components.perturb_towards_targets import perturb_towards_targets
-from realfeatures.components.prepare_data import prepare_data
-from realfeatures.components.pretrain import pretrain
 from realfeatures.components.report import report
 from realfeatures.config import Features, Preset, canonical_json
 from realfeatures.errors import ConfigError
-from realfeatures.grid import DATA, Cell, cells, images_key
-from realfeatures.kfp_runtime import cell_text
+from realfeatures.grid import Cell, cells, images_key
+from realfeatures.pipelines.nesting import MAX_PARTS, Level, Step, Task, nest
+
 from realfeatures.provenance import code_digest
-
-COMPONENTS: dict[str, Any] = {
-    component.python_func.__name__: component
-    for component in (
-        prepare_data,
-        pretrain,
-        match_representations,
-        perturb_towards_targets,
-        linear_probe,
-        attack,
-    )
-}
-"""The component of every stage, by the stage's name."""
-
-MAX_PARTS = 6
-"""The ports that `collect` and `report` have for nested pipelines."""
-MAX_TASKS = 160
-MAX_WORKFLOW_BYTES = 640 * 1024
 
 
 def compile_pipeline(preset: Preset, *, seeds: Sequence[int], image: str, path: Path) -> None:
@@ -64,7 +38,7 @@ def compile_pipeline(preset: Preset, *, seeds: Sequence[int], image: str, path: 
     """
     pipeline = build_pipeline(preset, seeds=seeds, image=image)
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
-    require_size(spec, preset=preset.name, seeds=seeds)
+
     # kfp's own compiler writes with the slow dumper, and leaves half a file on a full disk.
     write_bytes(path, yaml.dump(spec, Dumper=yaml.CSafeDumper, sort_keys=True).encode())
 
@@ -78,3 +52,103 @@ def build_pipeline(preset: Preset, *, seeds: Sequence[int], image: str) -> Any:
     if not 0 < len(seeds) <= MAX_PARTS:
         raise ConfigError(f"{len(seeds)} seeds: a pipeline takes 1 to {MAX_PARTS}; compile the others apart")
     return _Paper(preset, tuple(seeds), image).pipeline()
+
+
+class _Paper:
+    """The cells of an experiment, arranged as a person reads the paper."""
+
+    def __init__(self, preset: Preset, seeds: Sequence[int], image: str) -> None:
+        self.preset = preset
+        self.seeds = seeds
+        self.image = image
+        self.grid = cells(preset, seeds)
+
+    def pipeline(self) -> Any:
+        """Return the whole as one pipeline."""
+        steps = self._top_level()
+
+        def paper() -> None:
+            level = self._level()
+            for step in steps:
+                level.add(step)
+            self._report(level)
+
+        return dsl.pipeline(
+            name=f"adversarial-examples-are-not-real-features-{self.preset.name}",
+            description="Usefulness and robustness of robust and non-robust features across learning paradigms.",
+        )(paper)
+
+    def _top_level(self) -> list[Step]:
+        prepare = Task("prepare data", self.grid[0])
+        if len(self.seeds) == 1:
+            return [prepare, *self._seed(self.grid[1:])]
+        return [prepare, *(self._nested_seed(seed) for seed in self.seeds)]
+
+    def _nested_seed(self, seed: int) -> Step:
+        own = [cell for cell in self.grid[1:] if cell.labels["run_seed"] == seed]
+        return self._nest(f"seed {seed}", self._seed(own), wanted=set(self._pictures().values()))
+
+    def _seed(self, grid: Sequence[Cell]) -> list[Step]:
+        """One seed: sources and synthesis one by one, and what evaluates the sets as nested pipelines."""
+        sources = {key for cell in grid if cell.labels["role"] == "images" for key in cell.inputs.values()}
+        steps: list[Step] = []
+        groups: dict[str, list[Cell]] = {}
+        for cell in grid:
+            if cell.key in sources or cell.labels["role"] == "images":
+                steps.append(Task(title(cell), cell))
+            else:
+                groups.setdefault(group_title(cell), []).append(cell)
+        for name, group in groups.items():
+            outside = {key for cell in grid if cell not in group for key in cell.inputs.values()}
+            steps.append(self._nest(name, [Task(title(cell), cell) for cell in group], wanted=outside))
+        return steps
+
+    def _nest(self, name: str, steps: Sequence[Step], *, wanted: set[str]) -> Step:
+        by_key = {cell.key: cell for cell in self.grid}
+        return nest(name, steps, cells=by_key, wanted=wanted, level=self._level)
+
+    def _level(self) -> Level:
+        return Level(image=self.image, code=code_digest(), runtime=self.preset.runtime)
+
+    def _pictures(self) -> dict[str, str]:
+        """Return the keys of the first seed's image sets, of which the report shows a few images."""
+        return {str(features): images_key(self.seeds[0], features) for features in self.preset.features}
+
+    def _report(self, level: Level) -> None:
+        task = report(
+            preset=canonical_json(self.preset.model_dump(mode="json")),
+            seeds=canonical_json(list(self.seeds)),
+            code=level.code,
+            records=level.records,
+            **{port: level.artifacts[key] for port, key in self._pictures().items()},
+            **level.numbered_parts(),
+        )
+        task.set_container_image(self.image).set_display_name("report")
+
+
+def group_title(cell: Cell) -> str:
+    """Return the name of the nested pipeline that evaluates a cell's encoder."""
+    features, probed_on = cell.labels.get("features", "none"), cell.labels.get("probe_features")
+    if features == "none":
+        return "evaluate controls"
+    if features == Features.NATURAL and probed_on not in (None, Features.NATURAL):
+        # Apart from the other natural cells, which need not wait for the synthesis.
+        return "probe natural encoders on crafted features"
+    return f"evaluate {_words(features)} features"
+
+
+def title(cell: Cell) -> str:
+    """Return what a person reads on a task: `contrastive: probe on natural`."""
+    labels = {name: _words(value) for name, value in cell.labels.items()}
+    role = cell.labels["role"]
+    if role == "images":
+        return f"make {labels['features']} images"
+    if role == "source":
+        return f"{labels['paradigm']}: train source"
+    if role in ("probe", "attack"):
+        return f"{labels['paradigm']}: {role}, probed on {labels['probe_features']}"
+    return f"{labels['paradigm']}: pretrain"
+
+
+def _words(label: str | int) -> str:
+    return str(label).replace("_", "-")

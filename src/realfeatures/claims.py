@@ -1,4 +1,4 @@
-"""The paper's claims as data: which measurements each compares and the rule that decides, fixed before any run.
+"""The paper's claims as data: which measurements each compares and which rule decides, fixed before any run.
 
 C1 to C4 follow the abstract of arXiv 2310.18936, C5 to C7 its later sections. The verdicts are drawn
 from the rows of results.json by reporting/verdicts.py; nothing here is fitted to numbers.
@@ -70,7 +70,7 @@ class Comparison:
     margin: float = 0.0
     side: Literal["above", "below"] = "above"
     baseline: Measure | None = None
-    """Where the paradigm's natural accuracy is not above this one, it learned nothing that could be compared."""
+    """Where the paradigm's natural accuracy is not above this one, it learned nothing to compare."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,7 +139,8 @@ def _useful_under_supervision() -> Claim:
         id="C1",
         text="Non-robust features are useful under supervised learning.",
         source="abstract: “good usefulness under supervised learning”",
-        rule=f"Supervised training on non_robust is more than {_points(FAR_ABOVE_CHANCE)} above chance.{_NOT_JUDGED}",
+        rule=f"Supervised training on non_robust is more than {_points(FAR_ABOVE_CHANCE)} above chance."
+        f"{_NOT_JUDGED}",
         comparisons=(_useful(Paradigm.SUPERVISED, Features.NON_ROBUST),),
     )
 
@@ -149,8 +150,8 @@ def _poor_elsewhere() -> Claim:
         id="C2",
         text="The same non-robust features are poor under contrastive, masked and diffusion learning.",
         source="abstract: “poor usefulness when transferred to other self-supervised learning paradigms”",
-        rule=f"In each of the three, non_robust keeps less than {POOR:.0%} of natural's accuracy above chance."
-        f"{_NOT_JUDGED}",
+        rule=f"In each of the three, non_robust keeps less than {POOR:.0%} of natural's accuracy above"
+        f" chance.{_NOT_JUDGED}",
         comparisons=tuple(
             _keeps(paradigm, Features.NON_ROBUST, share=POOR, side="below") for paradigm in SELF_SUPERVISED
         ),
@@ -161,9 +162,10 @@ def _kept_across_paradigms() -> Claim:
     return Claim(
         id="C3",
         text="Natural and robust features keep their usefulness across the paradigms.",
-        source="abstract: “robust or natural features that enjoy good transferability between these paradigms”",
-        rule=f"In each paradigm, natural is more than {_points(FAR_ABOVE_CHANCE)} above chance and robust keeps more"
-        f" than {KEPT:.0%} of natural's accuracy above chance.{_NOT_JUDGED}",
+        source="abstract: “robust or natural features that enjoy good transferability between these"
+        " paradigms”",
+        rule=f"In each paradigm, natural is more than {_points(FAR_ABOVE_CHANCE)} above chance and robust"
+        f" keeps more than {KEPT:.0%} of natural's accuracy above chance.{_NOT_JUDGED}",
         comparisons=(
             *(_useful(paradigm, Features.NATURAL) for paradigm in Paradigm),
             *(_keeps(paradigm, Features.ROBUST, share=KEPT, side="above") for paradigm in Paradigm),
@@ -175,9 +177,10 @@ def _non_robust(threats: Mapping[str, float]) -> Claim:
     return Claim(
         id="C4",
         text="Encoders trained naturally on robust features are largely non-robust under AutoAttack.",
-        source="abstract: “naturally trained encoders from robust features are largely non-robust under AutoAttack”",
-        rule=f"In each paradigm, AutoAttack leaves less than {LARGELY:.0%} of the clean accuracy, at the largest epsilon"
-        " that it measured in each norm.",
+        source="abstract: “naturally trained encoders from robust features are largely non-robust under"
+        " AutoAttack”",
+        rule=f"In each paradigm, AutoAttack leaves less than {LARGELY:.0%} of the clean accuracy, at the"
+        " largest epsilon that it measured in each norm.",
         comparisons=tuple(
             Comparison(
                 measure=matched(paradigm, Features.ROBUST, attack="autoattack", norm=norm, epsilon=epsilon),
@@ -204,20 +207,22 @@ def _largest_threats(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 _NOT_YET: Sequence[Claim] = (
     Claim(
         id="C5",
-        text="Non-robust features made from a contrastive encoder transfer better than those from a supervised one.",
+        text="Non-robust features made from a contrastive encoder transfer better than those from a"
+        " supervised one.",
         source="the cross-paradigm transfer matrix",
-        rule="The mean accuracy over the paradigms other than the source is higher for the contrastive source.",
+        rule="The mean accuracy over the paradigms other than the source is higher for the contrastive"
+        " source.",
         needs=("non-robust images made from the contrastive encoder, and each paradigm trained on them",),
     ),
     Claim(
         id="C6",
         text="Non-robust features made from self-supervised encoders still do not transfer across paradigms.",
         source="the cross-paradigm transfer matrix",
-        rule=f"In every other paradigm, each source's images keep less than {POOR:.0%} of natural's accuracy above"
-        " chance.",
+        rule=f"In every other paradigm, each source's images keep less than {POOR:.0%} of natural's accuracy"
+        " above chance.",
         needs=(
-            "non-robust images made from the contrastive, masked and diffusion encoders, and each paradigm trained"
-            " on them",
+            "non-robust images made from the contrastive, masked and diffusion encoders, and each paradigm"
+            " trained on them",
         ),
     ),
     Claim(

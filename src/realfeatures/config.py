@@ -201,6 +201,8 @@ class MaskedConfig(Config):
     decoder_blocks: PositiveInt
     heads: PositiveInt
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
+    pooling: Literal["class_token", "mean"]
+    """The representation: the class token, or the mean of the patches' tokens."""
     optimizer: OptimizerConfig
     augmentation: CropFlipConfig
 
@@ -253,12 +255,7 @@ class ControlConfig(Config):
 
 
 PretrainConfig = Annotated[
-    SupervisedConfig
-    | AdversarialConfig
-    | ContrastiveConfig
-    | MaskedConfig
-    | DiffusionConfig
-    | ControlConfig,
+    SupervisedConfig | AdversarialConfig | ContrastiveConfig | MaskedConfig | DiffusionConfig | ControlConfig,
     Field(discriminator="paradigm"),
 ]
 

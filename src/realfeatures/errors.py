@@ -31,3 +31,7 @@ class WorkerError(RealFeaturesError):
 
 class Interrupted(RealFeaturesError):  # noqa: N818 - not a fault: work stopped on request, its checkpoint is saved
     """A stage stopped on request after it had saved its checkpoint."""
+
+
+class StageCrash(Exception):  # noqa: N818 - its text is the traceback of the error proper
+    """A stage failed in a way that no one foresaw: a bug; the text is its traceback."""

@@ -5,6 +5,7 @@ Attacks start from natural test images (protocol `natural`), and run in float32 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -20,18 +21,16 @@ from realfeatures.run import ProgressCallback, Run
 
 CLEAN = "clean"
 
-Details = dict[str, Any]
-
 
 @dataclass(frozen=True)
 class Evaluation:
     """What a classifier withstood.
 
     Attributes:
-        measurements: one flat dict an attack: attack (none, pgd or autoattack), norm, epsilon, protocol, metric
-            (clean_accuracy or robust_accuracy), correct (of n images), n, and details of the attack.
-        flags: for each measurement by its name, such as `clean` or `pgd_L2_0.25`: (n,) uint8, 1 where the image
-            is classified correctly and stays so.
+        measurements: one flat dict for each: attack (none, pgd or autoattack), norm, epsilon, protocol,
+            metric (clean_accuracy or robust_accuracy), correct (of n images), n, and the attack's details.
+        flags: for each measurement by its name, such as `clean` or `pgd_L2_0.25`: (n,) uint8, 1 where the
+            image is classified correctly and the attack left it so.
     """
 
     measurements: list[dict[str, Any]]
@@ -47,40 +46,168 @@ class Evaluation:
 
 
 def evaluate(config: AttackConfig, model: Classifier, test_set: ImageSet, run: Run) -> Evaluation:
-    """Measure clean accuracy on all images, and robust accuracy on the first few, for each threat model.
+    """Measure clean accuracy on all images, and robust accuracy on the first few for each threat model.
 
     Args:
         config: threat models, numbers of images, steps.
-        model: maps images (N, C, H, W) float32 in [0, 1] to logits (N, K) in float32; in eval mode, its weights
-            frozen.
+        model: maps images (N, C, H, W) float32 in [0, 1] to logits (N, K), in float32; in eval mode, its
+            weights frozen.
         test_set: natural images.
-        run: its checkpoint keeps every finished attack, and how far AutoAttack is.
+        run: its checkpoint keeps every finished measurement, and how far a running AutoAttack is.
 
     Raises:
+        ConfigError: AutoAttack on fewer than two classes.
         Interrupted: a stop was asked for; the checkpoint is saved.
     """
-    state = _State.resume(run.checkpoint)
-    target = _Target(config, model, test_set.to(run.device), run)
-    measures = _measures(target)
+    ledger = _Ledger.resume(run.checkpoint)
+    subject = _Subject(config, model, test_set.to(run.device), run)
+    measures = _measures(config, test_set)
     total = sum(measure.cost for measure in measures)
     done = 0
     for measure in measures:
-        if measure.name not in state.flags:
-            # Bound now: the attack tells of its own progress while `done` stands still.
-            progress = _shifted(run.progress, done, total)
-            flags, details = measure.run(state, progress)
-            state.finish(measure.name, flags, details)
-            run.checkpoint.step(state.content)
+        if measure.name not in ledger.finished:
+            progress = partial(_shift, run.progress, done, total)
+            flags, details = measure.take(subject, ledger, progress)
+            ledger.finish(measure, flags=flags, details=details)
         done += measure.cost
         run.progress(done, total)
-    measurements = [
-        {
-            **measure.labels,
-            "protocol": "natural",
-            "correct": int(state.flags[measure.name].sum()),
-            "n": len(state.flags[measure.name]),
-            "details": state.details[measure.name],
-        }
-        for measure in measures
-    ]
-    return Evaluation(measurements, {measure.name: state.flags[measure.name] for measure in measures})
+    entries = [ledger.finished[measure.name] for measure in measures]
+    flags_by_name = {measure.name: entry["flags"] for measure, entry in zip(measures, entries, strict=True)}
+    return Evaluation([entry["measurement"] for entry in entries], flags_by_name)
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is measured."""
+
+    config: AttackConfig
+    model: Classifier
+    test_set: ImageSet
+    run: Run
+
+    def correct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return which float images are classified correctly, (N,) bool, still on the device."""
+        with torch.no_grad():
+            return self.model(images).argmax(dim=1) == labels
+
+
+Take = Callable[[_Subject, "_Ledger", ProgressCallback], tuple[Tensor, dict[str, Any]]]
+"""Measures: returns the flags (n,) bool, and details of the attack for the report."""
+
+
+@dataclass(frozen=True)
+class _Measure:
+    """One measurement to take."""
+
+    name: str
+    labels: dict[str, Any]
+    """attack, norm, epsilon and metric."""
+    take: Take
+    cost: int = 1
+    """Steps of progress."""
+
+
+@dataclass
+class _Ledger:
+    """What the stage's one checkpoint holds; the attack in progress saves its own state by `step`."""
+
+    checkpoint: Checkpoint
+    finished: dict[str, Any]
+    """For each measurement by name: `flags` and `measurement`."""
+    running: Any = None
+    """State of the attack in progress."""
+
+    @classmethod
+    def resume(cls, checkpoint: Checkpoint) -> "_Ledger":
+        return cls(checkpoint, **(checkpoint.load() or {"finished": {}}))
+
+    def load(self) -> Any | None:
+        return self.running
+
+    def step(self, state: Callable[[], Any]) -> None:
+        self.checkpoint.step(lambda: {"finished": self.finished, "running": state()})
+
+    def finish(self, measure: _Measure, *, flags: Tensor, details: dict[str, Any]) -> None:
+        """Note a measurement; here the host waits for the device, once."""
+        flags = flags.to("cpu", torch.uint8)
+        counts = {"correct": int(flags.sum()), "n": len(flags)}
+        measurement = {**measure.labels, "protocol": "natural", **counts, "details": details}
+        self.finished[measure.name] = {"flags": flags, "measurement": measurement}
+        self.running = None
+        self.step(lambda: None)
+
+
+def _measures(config: AttackConfig, test_set: ImageSet) -> list[_Measure]:
+    """Return what is to be measured, cheapest first; the same threat model twice is measured once."""
+    shape = test_set.images.shape[-2:]
+    clean = {"attack": "none", "norm": "none", "epsilon": 0.0, "metric": "clean_accuracy"}
+    measures = [_Measure(CLEAN, clean, _measure_clean)]
+    measures += [_robust("pgd", threat, _measure_pgd) for threat in dict.fromkeys(config.pgd)]
+    for threat in dict.fromkeys(config.autoattack):
+        # At least one: nothing runs for an epsilon of zero.
+        attacks = max(1, len(suite(threat, classes=len(test_set.classes), shape=shape)))
+        measures.append(_robust("autoattack", threat, _measure_autoattack, cost=attacks))
+    return measures
+
+
+def _robust(attack: str, threat: ThreatModel, take: Callable[..., Any], *, cost: int = 1) -> _Measure:
+    labels = {
+        "attack": attack,
+        "norm": threat.norm.value,
+        "epsilon": threat.epsilon,
+        "metric": "robust_accuracy",
+    }
+    name = f"{attack}_{threat.norm.value}_{threat.epsilon:g}"
+    return _Measure(name, labels, partial(take, threat), cost)
+
+
+def _measure_clean(subject: _Subject, _ledger: _Ledger, _progress: ProgressCallback) -> tuple[Tensor, dict[str, Any]]:
+    batch_size = subject.config.batch_size
+    pairs = zip(
+        torch.split(subject.test_set.images, batch_size),
+        torch.split(subject.test_set.labels, batch_size),
+        strict=True,
+    )
+    return torch.cat([subject.correct(to_float(images), labels) for images, labels in pairs]), {}
+
+
+def _measure_pgd(
+    threat: ThreatModel, subject: _Subject, ledger: _Ledger, _progress: ProgressCallback
+) -> tuple[Tensor, dict[str, Any]]:
+    """Attack only images that are classified correctly: the others are not robust to begin with."""
+    config, chosen = subject.config, subject.test_set.first(subject.config.images)
+    step_size = config.pgd_relative_step_size * threat.epsilon
+    details = {"steps": config.pgd_steps, "step_size": step_size}
+    flags = ledger.finished[CLEAN]["flags"][: len(chosen)].bool().to(chosen.images.device)
+    if threat.epsilon == 0:
+        return flags, details
+    attack = PGDConfig(norm=threat.norm, epsilon=threat.epsilon, step_size=step_size, steps=config.pgd_steps)
+    generator = subject.run.generator(f"pgd/{threat.norm.value}/{threat.epsilon:g}")
+    for batch in torch.split(flags.nonzero().squeeze(1), config.batch_size):
+        images, labels = to_float(chosen.images[batch]), chosen.labels[batch]
+        adversarial = pgd(untargeted(subject.model, labels), images, threat=attack, generator=generator)
+        flags[batch] = subject.correct(adversarial, labels)
+    return flags, details
+
+
+def _measure_autoattack(
+    threat: ThreatModel, subject: _Subject, ledger: _Ledger, progress: ProgressCallback
+) -> tuple[Tensor, dict[str, Any]]:
+    chosen = subject.test_set.first(subject.config.autoattack_images)
+    result = autoattack(
+        subject.model,
+        to_float(chosen.images),
+        chosen.labels,
+        threat=threat,
+        classes=len(chosen.classes),
+        seed=subject.run.seed % 2**31,
+        batch_size=subject.config.batch_size,
+        checkpoint=ledger,
+        progress=progress,
+    )
+    return result.robust, {"accuracy_after": result.accuracy, "checks": result.checks}
+
+
+def _shift(progress: ProgressCallback, before: int, total: int, done: int, _of: int) -> None:
+    """Tell of an attack's own progress as a part of the whole."""
+    progress(before + done, total)

@@ -24,7 +24,7 @@ from realfeatures.checkpoint import Checkpoint
 from realfeatures.config import RuntimeConfig
 from realfeatures.grid import Cell, cell_address
 from realfeatures.provenance import code_digest, library_versions
-from realfeatures.run import ProgressCallback, Run
+from realfeatures.run import ProgressCallback, Run, no_progress
 from realfeatures.stages import STAGES
 
 
@@ -36,7 +36,7 @@ def execute(
     destination: Path,
     work: Path,
     stop: Callable[[], bool] = lambda: False,
-    progress: ProgressCallback = lambda done, total: None,
+    progress: ProgressCallback = no_progress,
 ) -> dict[str, Any]:
     """Run a cell's stage and leave its artifact at `destination`; return its manifest.
 
@@ -57,13 +57,8 @@ def execute(
     """
     started = time.monotonic()
     parents = {port: read_manifest(folder)["address"] for port, folder in inputs.items()}
-    origin = {
-        "inputs": parents,
-        "runtime": runtime,
-        "code": code_digest(),
-        "versions": library_versions(),
-    }
-    address = cell_address(cell, **origin)
+    code, versions = code_digest(), library_versions()
+    address = cell_address(cell, inputs=parents, runtime=runtime, code=code, versions=versions)
     output = work / "output"
     with storage_errors(work):
         shutil.rmtree(output, ignore_errors=True)
@@ -83,8 +78,11 @@ def execute(
         stage=cell.stage,
         config=cell.config.identity(),
         seed=cell.seed,
+        inputs=parents,
+        runtime=runtime.identity(),
+        code=code,
+        versions=versions,
         address=address,
-        **{**origin, "runtime": runtime.identity()},
     )
     write_json(
         output / RUN,

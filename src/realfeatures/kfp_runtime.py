@@ -76,7 +76,9 @@ def parse_cell(text: str) -> tuple[Cell, RuntimeConfig]:
         return Cell(**values), runtime
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         problem = str(error).replace("\n", " ")
-        raise ConfigError(f"cell {text[:80]!r}: not a cell of this version ({problem}); compile again") from None
+        raise ConfigError(
+            f"cell {text[:80]!r}: not a cell of this version ({problem}); compile again"
+        ) from None
 
 
 def run_stage(

@@ -47,11 +47,14 @@ def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
         seeds=tuple(seeds),
         info=info,
         grid=tuple(grid),
-        addresses=cell_addresses(
-            grid, runtime=pinned.runtime, code=code_digest(), versions=library_versions()
-        ),
+        addresses=addresses_of(grid, pinned),
         costs={cell.key: estimate(cell, pinned, info) for cell in grid},
     )
+
+
+def addresses_of(grid: Sequence[Cell], preset: Preset) -> dict[str, str]:
+    """Return the address of each cell, by key, as the installed code and libraries would compute it."""
+    return cell_addresses(grid, runtime=preset.runtime, code=code_digest(), versions=library_versions())
 
 
 def check_seeds(seeds: Sequence[int]) -> None:
@@ -104,13 +107,12 @@ def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
     if info.height % patch or info.width % patch:
         raise ConfigError(
             f"masked.patch_size {patch} does not divide the images' {info.height}x{info.width} pixels;"
-            f" use one that does"
+            " use one that does"
         )
-    patches = (info.height // patch) * (info.width // patch)
-    if not 0 < visible_patches(config, info) < patches:
+    if patch in (info.height, info.width):
         raise ConfigError(
-            f"masked.mask_ratio {config.mask_ratio} of {patches} patches leaves none visible or none masked;"
-            " use smaller patches (masked.patch_size) or another ratio"
+            f"masked.patch_size {patch} is a whole side of the images' {info.height}x{info.width} pixels;"
+            " use a smaller one, so that there is something to mask"
         )
 
 

@@ -77,7 +77,7 @@ def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run) -> 
 @torch.no_grad()
 def extract(encoder: nn.Module, images: ImageSet, run: Run) -> Tensor:
     """Return the representations (N, D) float32 of an image set, on the run's device."""
-    batches = images.images.split(EXTRACTION_BATCH)
+    batches = torch.split(images.images, EXTRACTION_BATCH)
     return torch.cat([encoder(to_float(batch.to(run.device))) for batch in batches])
 
 
@@ -99,7 +99,9 @@ def load_classifier(encoder: Path, probe: Path, run: Run) -> nn.Module:
     model = frozen(WithHead(load_encoder(encoder, run), linear.to(run.device)))
     found = getattr(model.encoder, "dimension", dimension)
     if found != dimension:
-        raise ArtifactError(f"{probe.name}/{HEAD_FILE}: takes {dimension} values, the encoder gives {found}; probe again")
+        raise ArtifactError(
+            f"{probe.name}/{HEAD_FILE}: takes {dimension} values, the encoder gives {found}; probe again"
+        )
     return model
 
 

@@ -10,23 +10,23 @@ from pathlib import Path
 
 PACKAGE = Path(__file__).parent
 
-NOT_SCIENCE = {
-    "__init__.py",
-    "claims.py",
-    "cli.py",
-    "cost.py",
-    "errors.py",
-    "grid.py",
-    "kfp_runtime.py",
-    "local_run.py",
-    "plan.py",
-    "presets.py",
-    "progress.py",
-    "reporting",
-    "run_folder.py",
-    "workers.py",
-}
-"""How cells are chosen, started and told of. An edit there must not make hours of training run again."""
+SCIENCE = (
+    "artifacts.py",
+    "attacks",
+    "checkpoint.py",
+    "data",
+    "evaluation.py",
+    "execution.py",
+    "models",
+    "paradigms",
+    "probe.py",
+    "run.py",
+    "stages.py",
+    "synthesis.py",
+    "training.py",
+)
+"""The modules that a stage's bytes depend on. Presets, grid and report are left out: an edit there must not make
+hours of training run again. config.py is, too, since the values themselves are part of every address."""
 
 LIBRARIES = ("numpy", "pyautoattack", "scikit-learn", "torch", "torchvision")
 """Libraries whose version changes the bytes that a stage writes."""
@@ -36,14 +36,17 @@ LIBRARIES = ("numpy", "pyautoattack", "scikit-learn", "torch", "torchvision")
 def code_digest() -> str:
     """Return the sha256 of the science's source files, by relative path and content."""
     digest = hashlib.sha256()
-    for path in sorted(PACKAGE.rglob("*.py")):
-        relative = path.relative_to(PACKAGE)
-        # components/ and pipelines/ stand inside the package when it is installed from a wheel.
-        if relative.parts[0] in NOT_SCIENCE | {"components", "pipelines"}:
-            continue
-        digest.update(f"{relative.as_posix()}\0".encode())
+    for path in science_files():
+        digest.update(f"{path.relative_to(PACKAGE).as_posix()}\0".encode())
         digest.update(path.read_bytes() + b"\0")
     return digest.hexdigest()
+
+
+def science_files() -> list[Path]:
+    """Return the source files that the code digest covers, sorted."""
+    return sorted(
+        path for name in SCIENCE for path in [PACKAGE / name, *(PACKAGE / name).rglob("*.py")] if path.is_file()
+    )
 
 
 @cache

@@ -14,6 +14,10 @@ from realfeatures.errors import ConfigError
 ProgressCallback = Callable[[int, int], None]
 
 
+def no_progress(done: int, total: int) -> None:
+    """Tell nobody."""
+
+
 @dataclass(kw_only=True)
 class Run:
     """The surroundings of one stage."""
@@ -21,7 +25,7 @@ class Run:
     seed: int
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(device="cpu"))
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
-    progress: ProgressCallback = lambda done, total: None
+    progress: ProgressCallback = no_progress
     """Told how many of a stage's steps are done."""
 
     @property

@@ -166,7 +166,7 @@ def _is_own(name: str) -> bool:
 
 
 def _require_same_experiment(known: Preset, preset: Preset, folder: Path) -> None:
-    before, now = _flat(_identity(known)), _flat(_identity(preset))
+    before, now = flat(_identity(known)), flat(_identity(preset))
     for key in now:
         if before.get(key) != now[key]:
             raise ConfigError(
@@ -180,11 +180,11 @@ def _identity(preset: Preset) -> dict[str, Any]:
     return {**preset.model_dump(mode="json"), "data": preset.data.identity()}
 
 
-def _flat(value: Any, path: str = "") -> dict[str, Any]:
+def flat(value: Any, path: str = "") -> dict[str, Any]:
     """Return nested dicts as one, by dotted path."""
     if not isinstance(value, dict):
         return {path: value}
     found: dict[str, Any] = {}
     for key, item in value.items():
-        found.update(_flat(item, f"{path}.{key}" if path else key))
+        found.update(flat(item, f"{path}.{key}" if path else key))
     return found

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from realfeatures import evaluation, paradigms, probe as probing, synthesis
+from realfeatures import evaluation, paradigms, synthesis
+from realfeatures import probe as probing
 from realfeatures.artifacts import InputDir, OutputDir, read_manifest
 from realfeatures.config import (
     AttackConfig,
@@ -37,7 +38,7 @@ class Outcome:
     """What the report needs: `measurements` (see evaluation.py) and `history` (one dict an epoch)."""
 
 
-def prepare_data(config: DataConfig, *, run: Run, images: OutputDir) -> Outcome:
+def prepare_data(config: DataConfig, *, run: Run, images: OutputDir) -> Outcome:  # noqa: ARG001 - as every stage
     """Decode a data source once into one uint8 artifact with a train and a test split."""
     splits = load_source(config)
     save_split(images, "train", splits.train)
@@ -68,9 +69,7 @@ def perturb_towards_targets(
     return _save(synthesis.perturb_towards_targets(config, classifier, _images(natural, "train"), run), images)
 
 
-def linear_probe(
-    config: ProbeConfig, *, run: Run, encoder: InputDir, train_set: InputDir, probe: OutputDir
-) -> Outcome:
+def linear_probe(config: ProbeConfig, *, run: Run, encoder: InputDir, train_set: InputDir, probe: OutputDir) -> Outcome:
     """Fit a linear classifier on a frozen encoder's representations of a labelled set."""
     trained = probing.fit(config, paradigms.load_encoder(encoder, run), _images(train_set, "train"), run)
     trained.save(probe)

@@ -55,7 +55,8 @@ def match_representations(config: MatchingConfig, encoder: nn.Module, natural: I
             wanted = encoder(_floats(natural.images[chosen], run)).float()
 
         def distance(images: Tensor) -> Tensor:
-            return torch.linalg.vector_norm(encoder(images).float() - wanted, dim=1)
+            gap: Tensor = torch.linalg.vector_norm(encoder(images).float() - wanted, dim=1)
+            return gap
 
         found = ascend(lambda x: -distance(x), start, centre=start, region=region, step_sizes=step_sizes)
         crafted = to_uint8(found)
@@ -113,7 +114,7 @@ def _in_batches(
     craft: Craft, natural: ImageSet, batch_size: int, step_sizes: list[float], run: Run
 ) -> tuple[Tensor, dict[str, float]]:
     """Craft a whole set batch by batch, keeping finished batches in the checkpoint."""
-    batches = torch.arange(len(natural), device=run.device).split(batch_size)
+    batches = torch.split(torch.arange(len(natural), device=run.device), batch_size)
     done: list[dict[str, Any]] = run.checkpoint.load() or []
 
     def watched(finished: int) -> Iterator[float]:

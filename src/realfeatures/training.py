@@ -78,7 +78,7 @@ def learning_rate_at(step: int, *, steps_per_epoch: int, config: OptimizerConfig
         return config.learning_rate * (1 + math.cos(math.pi * (step - warmup_steps) / remaining)) / 2
     if config.schedule == "step":
         passed = sum(step >= milestone * steps_per_epoch for milestone in config.milestones)
-        return config.learning_rate / 10**passed
+        return config.learning_rate / float(10**passed)
     return config.learning_rate
 
 
@@ -138,7 +138,7 @@ class _Loop:
         with self.run.autocast():
             loss = self.loss(self.examples.inputs[batch], self.examples.labels[batch], self.generator)
         self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
+        loss.backward()  # type: ignore[no-untyped-call]
         if self.config.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
         self.optimizer.step()

@@ -155,9 +155,7 @@ def suite(threat: ThreatModel, *, classes: int, shape: torch.Size | tuple[int, i
         ConfigError: fewer than two classes.
     """
     if classes < 2:
-        raise ConfigError(
-            f"AutoAttack: {classes} class, expected at least 2; use images of two classes or more"
-        )
+        raise ConfigError(f"AutoAttack: {classes} class, expected at least 2; use images of two classes or more")
     if threat.epsilon == 0:
         return ()
     targeted_dlr = {2: (), 3: ("apgd-dlr",)}.get(classes, ("apgd-t",))
@@ -194,12 +192,8 @@ def _start(job: _Job, attacks: tuple[str, ...], *, classes: int) -> _State:
     images, labels = job.images[: job.batch_size], job.labels[: job.batch_size]
     logits = job.model(images).shape[1]
     if logits != classes:
-        raise ConfigError(
-            f"AutoAttack: {logits} logits, expected {classes}, one a class; fit the probe again"
-        )
-    batches = zip(
-        torch.split(job.images, job.batch_size), torch.split(job.labels, job.batch_size), strict=True
-    )
+        raise ConfigError(f"AutoAttack: {logits} logits, expected {classes}, one a class; fit the probe again")
+    batches = zip(torch.split(job.images, job.batch_size), torch.split(job.labels, job.batch_size), strict=True)
     robust = torch.cat([job.correct(*batch) for batch in batches])
     found = {
         "randomized": _warns(lambda: library_checks.check_randomized(job.model, images, labels)),
@@ -255,9 +249,7 @@ def _resume(checkpoint: ResumePoint, device: torch.device) -> _State | None:
 def _check_range(images: Tensor) -> None:
     low, high = images.min().item(), images.max().item()
     if low < 0 or high > 1:
-        raise DataError(
-            f"AutoAttack: pixels in [{low:g}, {high:g}], expected [0, 1]; divide 8-bit images by 255"
-        )
+        raise DataError(f"AutoAttack: pixels in [{low:g}, {high:g}], expected [0, 1]; divide 8-bit images by 255")
 
 
 def _accuracy(robust: Tensor) -> float:

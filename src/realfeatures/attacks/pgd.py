@@ -93,9 +93,7 @@ def ball(norm: Norm, epsilon: float) -> Ball:
     return L2Ball(epsilon) if norm is Norm.L2 else LinfBall(epsilon)
 
 
-def pgd(
-    objective: Objective, images: Tensor, *, threat: PGDConfig, generator: torch.Generator | None
-) -> Tensor:
+def pgd(objective: Objective, images: Tensor, *, threat: PGDConfig, generator: torch.Generator | None) -> Tensor:
     """Return adversarial images: within the threat model, with a larger objective.
 
     Args:
@@ -112,14 +110,10 @@ def pgd(
     """
     region = ball(threat.norm, threat.epsilon)
     start = images if generator is None else (images + region.random(images, generator)).clamp(0, 1)
-    return ascend(
-        objective, start, centre=images, region=region, step_sizes=repeat(threat.step_size, threat.steps)
-    )
+    return ascend(objective, start, centre=images, region=region, step_sizes=repeat(threat.step_size, threat.steps))
 
 
-def ascend(
-    objective: Objective, start: Tensor, *, centre: Tensor, region: Ball, step_sizes: Iterable[float]
-) -> Tensor:
+def ascend(objective: Objective, start: Tensor, *, centre: Tensor, region: Ball, step_sizes: Iterable[float]) -> Tensor:
     """Return the images that steps of steepest ascent lead to: the loop that every attack here shares.
 
     It waits for nothing on the device, and asks for gradients with respect to the images only.

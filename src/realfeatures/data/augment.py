@@ -121,7 +121,7 @@ def shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
 
 def _blur(images: Tensor, probability: float, generator: torch.Generator) -> Tensor:
     """Blur some images with a Gaussian of each image's own width, along columns and then along rows."""
-    count, channels, height, width = images.shape
+    count, channels, height, _ = images.shape
     radius = max(1, round(BLUR_SHARE * height) // 2)
     low, high = BLUR_SIGMAS
     sigmas = low + (high - low) * _uniform(count, generator)

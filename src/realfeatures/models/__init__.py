@@ -1,0 +1,1 @@
+"""The architectures, sized by their configurations."""

@@ -132,7 +132,8 @@ class Attention(nn.Module):
         flat = self.query_key_value(self.norm(features)).flatten(2).transpose(1, 2)  # (N, h * w, 3 D)
         query, key, value = flat.unsqueeze(1).chunk(3, dim=3)  # (N, 1, h * w, D) each
         attended = F.scaled_dot_product_attention(query, key, value)[:, 0]  # (N, h * w, D)
-        return features + self.out(attended.transpose(1, 2).reshape(features.shape))
+        projected: Tensor = self.out(attended.transpose(1, 2).reshape(features.shape))
+        return features + projected
 
 
 class Downsample(nn.Module):
@@ -162,9 +163,7 @@ class Upsample(nn.Module):
 def sinusoidal_embedding(timesteps: Tensor, width: int) -> Tensor:
     """Return (N, width) sines and cosines of timesteps (N,) int64 (Ho et al. 2020, appendix B)."""
     half = width // 2
-    frequencies = torch.exp(
-        -math.log(TIMESTEP_PERIOD) * torch.arange(half, device=timesteps.device) / max(1, half - 1)
-    )
+    frequencies = torch.exp(-math.log(TIMESTEP_PERIOD) * torch.arange(half, device=timesteps.device) / max(1, half - 1))
     angles = timesteps.float()[:, None] * frequencies
     return torch.cat([angles.sin(), angles.cos()], dim=1)
 

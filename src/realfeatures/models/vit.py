@@ -10,7 +10,7 @@ INITIAL_STD = 0.02
 
 
 class MaskedEncoder(nn.Module):
-    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, width), the class token.
+    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, width).
 
     `encode` is the same network on a chosen subset of the patches, which is how it is pretrained. The
     encoder owns its normalisation to [-1, 1].
@@ -19,6 +19,7 @@ class MaskedEncoder(nn.Module):
     def __init__(self, config: MaskedConfig, *, channels: int, height: int, width: int) -> None:
         super().__init__()
         self.dimension = config.width
+        self.pooling = config.pooling
         self.embed = nn.Conv2d(channels, config.width, config.patch_size, stride=config.patch_size)
         self.class_token = nn.Parameter(INITIAL_STD * torch.randn(1, 1, config.width))
         rows, columns = height // config.patch_size, width // config.patch_size
@@ -27,7 +28,8 @@ class MaskedEncoder(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return representations (N, width) of whole images."""
-        return self.encode(images)[:, 0]
+        tokens = self.encode(images)
+        return tokens[:, 0] if self.pooling == "class_token" else tokens[:, 1:].mean(dim=1)
 
     def encode(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
         """Return encoded tokens.

@@ -54,7 +54,8 @@ def pretrain(config: DiffusionConfig, images: ImageSet, run: Run) -> Pretrained:
     place(encoder, run).train()
     average = None
     if config.ema_decay is not None:
-        average = AveragedModel(encoder.unet, multi_avg_fn=get_ema_multi_avg_fn(config.ema_decay))
+        update = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
+        average = AveragedModel(encoder.unet, multi_avg_fn=update)
     signal_levels = alphas_cumprod(config, run.device)
 
     def loss(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 - label-free

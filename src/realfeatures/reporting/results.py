@@ -1,4 +1,4 @@
-"""From the artifacts of a run to results.json: one flat row a measurement, one entry a cell; imports no torch.
+"""From a run's artifacts to results.json: one flat row a measurement, one entry a cell; imports no torch.
 
 The form is documented in docs/results.schema.json.
 """

@@ -50,7 +50,7 @@ def wilson_interval(correct: int, n: int) -> Interval:
 
 
 def weighted_difference(first: Interval, second: Interval, *, weight: float) -> Interval:
-    """Return `first - weight * second` with its interval by MOVER (Zou and Donner 2008; weight 1: Newcombe 1998).
+    """Return `first - weight * second` with its MOVER interval (Zou, Donner 2008; weight 1: Newcombe 1998).
 
     The two are treated as independent. Both are measured on the same test images, which correlates
     them positively, so that the interval is rather too wide than too narrow.

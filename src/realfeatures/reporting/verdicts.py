@@ -169,8 +169,8 @@ def _learned_nothing(comparison: Comparison, measurements: Measurements) -> str:
     if learned > raw:
         return ""
     return (
-        f"{comparison.measure.paradigm} cannot be judged: {100 * learned:.1f} % on natural images is no more than"
-        f" raw pixels reach ({100 * raw:.1f} %)"
+        f"{comparison.measure.paradigm} cannot be judged: {100 * learned:.1f} % on natural images is no more"
+        f" than raw pixels reach ({100 * raw:.1f} %)"
     )
 
 

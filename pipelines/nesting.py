@@ -1,0 +1,191 @@
+"""Building one level of a pipeline from cells, and pipelines nested in it; knows no stage and no paradigm by name.
+
+kfp reads a pipeline's ports from a function's signature. Here they follow from the cells: a nested pipeline
+takes what its cells read from outside, and returns what others read from it, and its records.
+"""
+
+import inspect
+import re
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple, get_args
+
+from kfp import dsl
+
+from realfeatures.components.attack import attack
+from realfeatures.components.collect import collect
+from realfeatures.components.linear_probe import linear_probe
+from realfeatures.components.match_representations import match_representations
+from realfeatures.components.perturb_towards_targets import perturb_towards_targets
+from realfeatures.components.prepare_data import prepare_data
+from realfeatures.components.pretrain import pretrain
+from realfeatures.config import RuntimeConfig
+from realfeatures.grid import Cell
+from realfeatures.kfp_runtime import cell_text
+
+COMPONENTS: dict[str, Any] = {
+    component.python_func.__name__: component
+    for component in (
+        prepare_data,
+        pretrain,
+        match_representations,
+        perturb_towards_targets,
+        linear_probe,
+        attack,
+    )
+}
+"""The component of every stage, by the stage's name."""
+
+MAX_PARTS = 6
+"""The ports that `collect` and `report` have for nested pipelines."""
+
+RECORDS = "records"
+"""The port at which a nested pipeline returns its gathered records."""
+
+_STAGE_ARTIFACTS = {
+    f"{kind.schema_title}@{kind.schema_version}" for kind in (dsl.Dataset, dsl.Model, dsl.Artifact)
+}
+
+
+@dataclass(frozen=True)
+class Task:
+    """A step of a pipeline that runs one cell."""
+
+    name: str
+    """What a person reads on it."""
+    cell: Cell
+
+
+@dataclass(frozen=True)
+class Nested:
+    """A step of a pipeline that is a pipeline itself."""
+
+    name: str
+    """What a person reads on it."""
+    pipeline: Any
+    needed: Sequence[str]
+    """Keys of the cells that it reads from outside."""
+    returned: Sequence[str]
+    """Keys of its cells that are read outside."""
+
+
+Step = Task | Nested
+
+
+@dataclass(kw_only=True)
+class Level:
+    """One level of a pipeline while kfp traces it."""
+
+    image: str
+    code: str
+    runtime: RuntimeConfig
+    artifacts: dict[str, Any] = field(default_factory=dict)
+    """The output of every cell that this level sees, by the cell's key."""
+    records: list[Any] = field(default_factory=list)
+    """The record of every task of this level."""
+    parts: list[Any] = field(default_factory=list)
+    """The gathered records of every nested pipeline."""
+
+    def add(self, step: Step) -> None:
+        """Add a step whose inputs are there already."""
+        if isinstance(step, Task):
+            self._add_task(step)
+        else:
+            self._add_nested(step)
+
+    def collect(self) -> Any:
+        """Add the task that gathers this level's records; return the artifact that holds them."""
+        task = collect(code=self.code, records=self.records, **self.numbered_parts())
+        task.set_container_image(self.image).set_display_name("collect records")
+        return task.outputs["collected"]
+
+    def numbered_parts(self) -> dict[str, Any]:
+        """Return the nested pipelines' records by the ports of `collect` and `report`."""
+        return {f"part_{number}": part for number, part in enumerate(self.parts, start=1)}
+
+    def _add_task(self, step: Task) -> None:
+        component = COMPONENTS[step.cell.stage]
+        task = component(
+            cell=cell_text(step.cell, self.runtime),
+            code=self.code,
+            **{port: self.artifacts[key] for port, key in step.cell.inputs.items()},
+        )
+        task.set_container_image(self.image).set_display_name(step.name)
+        self.artifacts[step.cell.key] = task.outputs[output_port(component)]
+        self.records.append(task.outputs["record"])
+
+    def _add_nested(self, step: Nested) -> None:
+        inputs = {port_name(key): self.artifacts[key] for key in step.needed}
+        task = step.pipeline(**inputs).set_display_name(step.name)
+        self.artifacts.update({key: task.outputs[port_name(key)] for key in step.returned})
+        self.parts.append(task.outputs[RECORDS])
+
+
+def nest(
+    name: str,
+    steps: Sequence[Step],
+    *,
+    cells: Mapping[str, Cell],
+    wanted: Collection[str],
+    level: Callable[[], Level],
+) -> Nested:
+    """Return steps as a nested pipeline; kfp wants it made before the pipeline that it stands in.
+
+    Args:
+        name: what a person reads on it.
+        steps: each after those that it reads from.
+        cells: every cell of the experiment, by key.
+        wanted: keys of the cells that others read.
+        level: makes an empty level.
+    """
+    made = [key for step in steps for key in _made(step)]
+    needed = sorted({key for step in steps for key in _needed(step)} - set(made))
+    returned = [key for key in made if key in wanted]
+
+    def nested(*channels: Any) -> dict[str, Any]:
+        inner = level()
+        inner.artifacts.update(zip(needed, channels, strict=True))
+        for step in steps:
+            inner.add(step)
+        outputs = {port_name(key): inner.artifacts[key] for key in returned}
+        return {**outputs, RECORDS: inner.collect()}
+
+    classes = {key: artifact_class(COMPONENTS[cells[key].stage]) for key in [*needed, *returned]}
+    nested.__signature__ = _signature(needed, returned, classes)  # type: ignore[attr-defined]
+    pipeline = dsl.pipeline(name=re.sub(r"[^a-z0-9]+", "-", name.lower()))(nested)
+    return Nested(name, pipeline, needed, returned)
+
+
+def output_port(component: Any) -> str:
+    """Return the name of the port at which a stage's component returns its artifact."""
+    outputs = component.component_spec.outputs
+    return next(name for name, spec in outputs.items() if spec.type in _STAGE_ARTIFACTS)
+
+
+def artifact_class(component: Any) -> Any:
+    """Return kfp's class of the artifact that a stage's component returns."""
+    return get_args(component.python_func.__annotations__[output_port(component)])[0]
+
+
+def port_name(key: str) -> str:
+    """Return a cell's key as the name of a port; the seed is left out, since a nested pipeline holds one."""
+    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"^seed\d+/", "", key))
+
+
+def _signature(
+    needed: Sequence[str], returned: Sequence[str], classes: Mapping[str, Any]
+) -> inspect.Signature:
+    kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    parameters = [
+        inspect.Parameter(port_name(key), kind, annotation=dsl.Input[classes[key]]) for key in needed
+    ]
+    outputs = [*((port_name(key), classes[key]) for key in returned), (RECORDS, dsl.Artifact)]
+    return inspect.Signature(parameters, return_annotation=NamedTuple("Outputs", outputs))  # type: ignore[misc]
+
+
+def _made(step: Step) -> Sequence[str]:
+    return [step.cell.key] if isinstance(step, Task) else step.returned
+
+
+def _needed(step: Step) -> Sequence[str]:
+    return list(step.cell.inputs.values()) if isinstance(step, Task) else step.needed

@@ -1,0 +1,1 @@
+"""How large a compiled pipeline becomes on a cluster, and how large it may be."""

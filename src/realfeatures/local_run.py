@@ -1,0 +1,295 @@
+"""The one-machine run: compute the cells that are not done yet, side by side, and write the report.
+
+Every finished cell stays finished: an interrupted run, a killed one and a failed one all go on with the
+same command. Imports no torch; the workers do.
+"""
+
+import heapq
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from realfeatures import errors
+from realfeatures.artifacts import storage_errors
+from realfeatures.config import Preset
+from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash, WorkerError
+from realfeatures.grid import Cell
+from realfeatures.plan import Plan, make_plan
+from realfeatures.progress import RunProgress, duration, show_progress
+from realfeatures.run_folder import LOG, RunFolder
+from realfeatures.workers import Message, Worker, receive
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.3
+"""chosen: how soon the scheduler notices Ctrl-C while its workers are silent."""
+EXIT_SECONDS = 5.0
+"""chosen: idle workers leave within milliseconds; one that does not is killed after this."""
+
+
+def run_experiment(
+    preset: Preset, *, seeds: Sequence[int], out: Path, jobs: int | None = None, console: Console | None = None
+) -> Plan:
+    """Compute an experiment in a folder and write its report there; what is done already is kept.
+
+    Args:
+        preset: the experiment.
+        seeds: each is one repetition of it.
+        out: the folder; see run_folder.py.
+        jobs: cells computed side by side; None: see `default_jobs`.
+        console: where progress is shown; None: the standard error.
+
+    Returns:
+        The plan that was carried out.
+
+    Raises:
+        ConfigError, DataError: something asked for is not usable; nothing was computed or written.
+        ArtifactError: a finished artifact was changed.
+        StorageError: the folder cannot be written, or is in use.
+        WorkerError: a process died.
+        Interrupted: Ctrl-C or a termination signal; checkpoints are saved.
+        StageCrash: a bug in a stage.
+    """
+    jobs = default_jobs(preset) if jobs is None else jobs
+    if jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: expected at least 1")
+    plan = make_plan(preset, seeds=seeds)
+    folder = RunFolder(out.absolute())
+    with folder.claim(plan.preset, seeds=seeds), _log_file(folder.path / LOG):
+        done = folder.finished(plan.addresses)
+        schedule = Schedule(plan, done)
+        if schedule.todo:
+            logger.debug("%d of %d cells are done; %d jobs", len(done), len(plan.grid), jobs)
+            _compute(plan, folder, schedule, jobs=jobs, console=console or Console(stderr=True))
+        _report(plan, folder)
+    return plan
+
+
+def default_jobs(preset: Preset) -> int:
+    """Return one job a usable CPU core, or one in all where the cells share a GPU."""
+    if preset.runtime.device == "cuda":
+        return 1
+    # Fewer than the machine has in a container or under taskset; not every system can tell.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // preset.runtime.threads)
+
+
+class Schedule:
+    """Which cells can run: those whose inputs are done, the head of the longest remaining chain first."""
+
+    def __init__(self, plan: Plan, done: set[str]) -> None:
+        self.todo = [cell.key for cell in plan.grid if cell.key not in done]
+        self.finished_count = len(done)
+        self.total = len(plan.grid)
+        self._children: dict[str, list[str]] = {cell.key: [] for cell in plan.grid}
+        self._missing: dict[str, set[str]] = {}
+        for cell in plan.grid:
+            for parent in set(cell.inputs.values()):
+                self._children[parent].append(cell.key)
+            if cell.key not in done:
+                self._missing[cell.key] = set(cell.inputs.values()) - done
+        weights = {key: cost.weight for key, cost in plan.costs.items()}
+        self._priority = critical_paths(plan.grid, weights)
+        self._ready: list[tuple[float, str]] = []
+        for key in self.todo:
+            self._offer(key)
+
+    def take(self) -> str | None:
+        """Return the next cell to run, or None while there is none."""
+        return heapq.heappop(self._ready)[1] if self._ready else None
+
+    def finish(self, key: str) -> None:
+        """Note that a cell is done, which may make others ready."""
+        self.finished_count += 1
+        for child in self._children[key]:
+            if key in self._missing.get(child, ()):
+                self._missing[child].remove(key)
+                self._offer(child)
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell is done."""
+        return self.finished_count == self.total
+
+    def _offer(self, key: str) -> None:
+        if not self._missing[key]:
+            heapq.heappush(self._ready, (-self._priority[key], key))
+
+
+def critical_paths(grid: Sequence[Cell], weights: Mapping[str, float]) -> dict[str, float]:
+    """Return for each cell the weight of the longest chain that starts with it.
+
+    Args:
+        grid: each cell after the cells that it reads from.
+        weights: of each cell, by key.
+    """
+    behind: dict[str, float] = {}
+    paths: dict[str, float] = {}
+    for cell in reversed(grid):
+        paths[cell.key] = weights[cell.key] + behind.get(cell.key, 0.0)
+        for parent in cell.inputs.values():
+            behind[parent] = max(behind.get(parent, 0.0), paths[cell.key])
+    return paths
+
+
+def _compute(plan: Plan, folder: RunFolder, schedule: Schedule, *, jobs: int, console: Console) -> None:
+    count = min(jobs, len(schedule.todo))
+    weights = {key: cost.weight for key, cost in plan.costs.items()}
+    with (
+        _stop_signals() as stop,
+        _workers(plan, folder, count=count) as workers,
+        show_progress(console, todo=schedule.todo, done=schedule.finished_count, weights=weights) as progress,
+    ):
+        _Drive(schedule, workers, progress, stop).run()
+    if not schedule.complete:
+        raise Interrupted(f"{schedule.finished_count} of {schedule.total} cells are done")
+
+
+class _Drive:
+    """Hands cells to workers until all are done, one fails or a stop is asked for."""
+
+    def __init__(
+        self, schedule: Schedule, workers: Sequence[Worker], progress: RunProgress, stop: threading.Event
+    ) -> None:
+        self.schedule, self.workers, self.progress, self.stop = schedule, workers, progress, stop
+        self.failure: Exception | None = None
+        self.stopping = False
+
+    def run(self) -> None:
+        """Return once no worker runs a cell any more; raise the first failure."""
+        while not self.schedule.complete:
+            self._pass_on_stop()
+            if not self.stopping:
+                self._hand_out()
+            elif all(worker.key is None for worker in self.workers):
+                break
+            alive = [worker for worker in self.workers if worker.process.is_alive() or worker.key]
+            for worker, message in receive(alive, timeout_seconds=POLL_SECONDS):
+                self._take_in(worker, message)
+            self.progress.tick()
+        if self.failure is not None:
+            raise self.failure
+
+    def _pass_on_stop(self) -> None:
+        if self.stopping or not (self.stop.is_set() or self.failure):
+            return
+        self.stopping = True
+        running = [worker for worker in self.workers if worker.key]
+        if self.failure is None:
+            logger.warning("stopping: %d running cells save their checkpoints; Ctrl-C again to kill", len(running))
+        for worker in running:
+            worker.ask_to_stop()
+
+    def _hand_out(self) -> None:
+        for worker in self.workers:
+            if worker.key is None and (key := self.schedule.take()) is not None:
+                self.progress.started(key)
+                worker.run(key)
+
+    def _take_in(self, worker: Worker, message: Message) -> None:
+        key = worker.key
+        match message["event"]:
+            case "progress" if key:
+                self.progress.advanced(key, message["done"], message["total"])
+                return
+            case "done" if key:
+                self.progress.finished(key, message["seconds"])
+                self.schedule.finish(key)
+            case "error" | "crash" | "died":
+                failure = _failure(key, message)
+                logger.debug("%s: %s", key, failure)
+                self.failure = self.failure or failure
+        worker.key = None
+
+
+def _failure(key: str | None, message: Message) -> Exception:
+    if message["event"] == "crash":
+        return StageCrash(f"{key}:\n{message['traceback']}")
+    if message["event"] == "died":
+        return WorkerError(
+            f"{key or 'a worker'}: its process died ({message['reason']}), perhaps for want of memory;"
+            " run the same command to go on, with fewer --jobs if it happens again"
+        )
+    kind: type[RealFeaturesError] = getattr(errors, message["error"])
+    return kind(message["text"])
+
+
+@contextmanager
+def _workers(plan: Plan, folder: RunFolder, *, count: int) -> Iterator[list[Worker]]:
+    workers: list[Worker] = []
+    try:
+        for _ in range(count):
+            workers.append(  # noqa: PERF401 - those started so far must be ended if one fails
+                Worker(plan.preset, seeds=plan.seeds, out=folder.path, addresses=plan.addresses)
+            )
+        yield workers
+        # A worker whose pipe closes leaves at once.
+        for worker in workers:
+            worker.connection.close()
+        deadline = time.monotonic() + EXIT_SECONDS
+        for worker in workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or termination signal into an event, and the second into KeyboardInterrupt."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread can handle signals; an embedding program keeps its own handling
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _QuietFileHandler(logging.FileHandler):
+    """A log that a full disk does not turn into tracebacks on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own name
+        pass
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    with storage_errors(path):
+        handler = _QuietFileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    package = logging.getLogger("realfeatures")
+    package.addHandler(handler)
+    try:
+        yield
+    finally:
+        package.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
+
+
+def _report(plan: Plan, folder: RunFolder) -> None:
+    from realfeatures.reporting import write_report
+
+    started = time.monotonic()
+    write_report(
+        folder.path, preset=plan.preset, seeds=plan.seeds, grid=plan.grid, addresses=plan.addresses
+    )
+    logger.debug("the report took %s", duration(time.monotonic() - started))

@@ -1,0 +1,89 @@
+"""Does the encoder, or the label that the probe sees, lose the accuracy? An answer in words from the numbers."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from realfeatures.config import Features
+from realfeatures.reporting.statistics import Interval
+from realfeatures.reporting.tables import Accuracy, Lookup
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a mix of encoder and probe says for one crafted set."""
+
+    features: str
+    summary: str
+    """One sentence over all paradigms."""
+    sentences: tuple[str, ...]
+    """One sentence for each paradigm."""
+
+
+def answers(rows: Sequence[Row], config: Mapping[str, Any]) -> list[Answer]:
+    """Return an answer for each crafted set of the experiment, as far as its mixed cells were measured."""
+    lookup = Lookup(rows)
+    crafted = [features for features in config["features"] if features != Features.NATURAL]
+    return [_answer(lookup, features, config["paradigms"]) for features in crafted]
+
+
+def _answer(lookup: Lookup, features: str, paradigms: Sequence[str]) -> Answer:
+    blamed: dict[str, list[str]] = {}
+    sentences = []
+    for paradigm in paradigms:
+        encoder = lookup.loss(paradigm, features, Features.NATURAL)
+        probe = lookup.loss(paradigm, Features.NATURAL, features)
+        if encoder is None or probe is None:
+            sentences.append(f"{paradigm}: the mixed cells were not measured.")
+            continue
+        culprit = _culprit(encoder.interval, probe.interval)
+        blamed.setdefault(culprit, []).append(paradigm)
+        sentences.append(f"{paradigm}: {_sentence(encoder, probe, features)} {_VERDICTS[culprit]}")
+    return Answer(features, _summary(features, blamed), tuple(sentences))
+
+
+_VERDICTS = {
+    "probe": "The labels that the probe is fitted to lose the accuracy, more than the encoder does.",
+    "encoder": "The encoder loses the accuracy, more than the labels that the probe is fitted to.",
+    "neither": "Neither loss can be told from zero.",
+    "open": "The two losses cannot be told apart.",
+}
+
+_SUMMARIES = {
+    "probe": "the labels that the probe sees lose the accuracy in",
+    "encoder": "the encoder loses it in",
+    "neither": "nothing is lost that could be told from zero in",
+    "open": "the two cannot be told apart in",
+}
+
+
+def _culprit(encoder: Interval, probe: Interval) -> str:
+    """Return what loses more: the one whose interval lies wholly above the other's."""
+    if probe.low > encoder.high:
+        return "probe"
+    if encoder.low > probe.high:
+        return "encoder"
+    return "neither" if encoder.low <= 0 and probe.low <= 0 else "open"
+
+
+def _sentence(encoder: Accuracy, probe: Accuracy, features: str) -> str:
+    return (
+        f"an encoder pretrained on {features} under a probe on natural images loses {_points(encoder)};"
+        f" a natural encoder under a probe on {features} loses {_points(probe)}."
+    )
+
+
+def _summary(features: str, blamed: Mapping[str, Sequence[str]]) -> str:
+    parts = [f"{text} {_list(blamed[name])}" for name, text in _SUMMARIES.items() if name in blamed]
+    return f"With {features}: {'; '.join(parts)}." if parts else f"With {features}: not measured."
+
+
+def _points(loss: Accuracy) -> str:
+    low, high = 100 * loss.interval.low, 100 * loss.interval.high
+    return f"{100 * loss.interval.value:.1f} points [{low:.1f}, {high:.1f}]"
+
+
+def _list(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
