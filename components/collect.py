@@ -1,6 +1,7 @@
 """Gathering the records of a nested pipeline's cells into one artifact, as a Kubeflow component."""
 
 from kfp import dsl
+
 from realfeatures.components import IMAGE
 
 

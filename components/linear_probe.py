@@ -1,6 +1,7 @@
 """The stage `linear_probe` as a Kubeflow component."""
 
 from kfp import dsl
+
 from realfeatures.components import IMAGE
 
 

@@ -1,6 +1,7 @@
 """The stage `perturb_towards_targets` as a Kubeflow component."""
 
 from kfp import dsl
+
 from realfeatures.components import IMAGE
 
 

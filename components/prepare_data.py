@@ -1,6 +1,7 @@
 """The stage `prepare_data` as a Kubeflow component."""
 
 from kfp import dsl
+
 from realfeatures.components import IMAGE
 
 

@@ -1,6 +1,7 @@
 """The stage `pretrain` as a Kubeflow component."""
 
 from kfp import dsl
+
 from realfeatures.components import IMAGE
 
 

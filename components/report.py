@@ -1,6 +1,7 @@
 """The report as a Kubeflow component."""
 
 from kfp import dsl
+
 from realfeatures.components import IMAGE
 
 

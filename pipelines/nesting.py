@@ -1,4 +1,4 @@
-"""Building one level of a pipeline from cells, and pipelines nested in it; knows no stage and no paradigm by name.
+"""Building one level of a pipeline from cells, and pipelines nested in it.
 
 kfp reads a pipeline's ports from a function's signature. Here they follow from the cells: a nested pipeline
 takes what its cells read from outside, and returns what others read from it, and its records.
@@ -42,9 +42,7 @@ MAX_PARTS = 6
 RECORDS = "records"
 """The port at which a nested pipeline returns its gathered records."""
 
-_STAGE_ARTIFACTS = {
-    f"{kind.schema_title}@{kind.schema_version}" for kind in (dsl.Dataset, dsl.Model, dsl.Artifact)
-}
+_STAGE_ARTIFACTS = {f"{kind.schema_title}@{kind.schema_version}" for kind in (dsl.Dataset, dsl.Model, dsl.Artifact)}
 
 
 @dataclass(frozen=True)
@@ -77,8 +75,9 @@ class Level:
     """One level of a pipeline while kfp traces it."""
 
     image: str
-    code: str
     runtime: RuntimeConfig
+    code: Any
+    """The code digest, or the parameter that brings it into a nested pipeline."""
     artifacts: dict[str, Any] = field(default_factory=dict)
     """The output of every cell that this level sees, by the cell's key."""
     records: list[Any] = field(default_factory=list)
@@ -116,7 +115,7 @@ class Level:
 
     def _add_nested(self, step: Nested) -> None:
         inputs = {port_name(key): self.artifacts[key] for key in step.needed}
-        task = step.pipeline(**inputs).set_display_name(step.name)
+        task = step.pipeline(code=self.code, **inputs).set_display_name(step.name)
         self.artifacts.update({key: task.outputs[port_name(key)] for key in step.returned})
         self.parts.append(task.outputs[RECORDS])
 
@@ -127,7 +126,7 @@ def nest(
     *,
     cells: Mapping[str, Cell],
     wanted: Collection[str],
-    level: Callable[[], Level],
+    level: Callable[[Any], Level],
 ) -> Nested:
     """Return steps as a nested pipeline; kfp wants it made before the pipeline that it stands in.
 
@@ -136,14 +135,15 @@ def nest(
         steps: each after those that it reads from.
         cells: every cell of the experiment, by key.
         wanted: keys of the cells that others read.
-        level: makes an empty level.
+        level: makes an empty level from its code digest.
     """
     made = [key for step in steps for key in _made(step)]
     needed = sorted({key for step in steps for key in _needed(step)} - set(made))
     returned = [key for key in made if key in wanted]
 
-    def nested(*channels: Any) -> dict[str, Any]:
-        inner = level()
+    # kfp.local hands artifacts to a nested pipeline only where it has a parameter, too: `code` must be one.
+    def nested(code: Any, *channels: Any) -> dict[str, Any]:
+        inner = level(code)
         inner.artifacts.update(zip(needed, channels, strict=True))
         for step in steps:
             inner.add(step)
@@ -159,7 +159,7 @@ def nest(
 def output_port(component: Any) -> str:
     """Return the name of the port at which a stage's component returns its artifact."""
     outputs = component.component_spec.outputs
-    return next(name for name, spec in outputs.items() if spec.type in _STAGE_ARTIFACTS)
+    return str(next(name for name, spec in outputs.items() if spec.type in _STAGE_ARTIFACTS))
 
 
 def artifact_class(component: Any) -> Any:
@@ -172,15 +172,14 @@ def port_name(key: str) -> str:
     return re.sub(r"[^a-z0-9]+", "_", re.sub(r"^seed\d+/", "", key))
 
 
-def _signature(
-    needed: Sequence[str], returned: Sequence[str], classes: Mapping[str, Any]
-) -> inspect.Signature:
+def _signature(needed: Sequence[str], returned: Sequence[str], classes: Mapping[str, Any]) -> inspect.Signature:
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
+    artifacts = {port_name(key): dsl.Input[classes[key]] for key in needed}
     parameters = [
-        inspect.Parameter(port_name(key), kind, annotation=dsl.Input[classes[key]]) for key in needed
+        inspect.Parameter(name, kind, annotation=annotation) for name, annotation in {"code": str, **artifacts}.items()
     ]
     outputs = [*((port_name(key), classes[key]) for key in returned), (RECORDS, dsl.Artifact)]
-    return inspect.Signature(parameters, return_annotation=NamedTuple("Outputs", outputs))  # type: ignore[misc]
+    return inspect.Signature(parameters, return_annotation=NamedTuple("Outputs", outputs))
 
 
 def _made(step: Step) -> Sequence[str]:

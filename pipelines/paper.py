@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from google.protobuf import json_format
+from google.protobuf import json_format  # type: ignore[import-untyped]
 from kfp import dsl
 
 from realfeatures.artifacts import write_bytes
@@ -19,7 +19,7 @@ from realfeatures.config import Features, Preset, canonical_json
 from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cells, images_key
 from realfeatures.pipelines.nesting import MAX_PARTS, Level, Step, Task, nest
-
+from realfeatures.pipelines.size import require_size
 from realfeatures.provenance import code_digest
 
 
@@ -38,7 +38,7 @@ def compile_pipeline(preset: Preset, *, seeds: Sequence[int], image: str, path: 
     """
     pipeline = build_pipeline(preset, seeds=seeds, image=image)
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
-
+    require_size(spec)
     # kfp's own compiler writes with the slow dumper, and leaves half a file on a full disk.
     write_bytes(path, yaml.dump(spec, Dumper=yaml.CSafeDumper, sort_keys=True).encode())
 
@@ -68,14 +68,14 @@ class _Paper:
         steps = self._top_level()
 
         def paper() -> None:
-            level = self._level()
+            level = self._level(code_digest())
             for step in steps:
                 level.add(step)
             self._report(level)
 
         return dsl.pipeline(
             name=f"adversarial-examples-are-not-real-features-{self.preset.name}",
-            description="Usefulness and robustness of robust and non-robust features across learning paradigms.",
+            description="Usefulness and robustness of robust and non-robust features across paradigms.",
         )(paper)
 
     def _top_level(self) -> list[Step]:
@@ -107,8 +107,8 @@ class _Paper:
         by_key = {cell.key: cell for cell in self.grid}
         return nest(name, steps, cells=by_key, wanted=wanted, level=self._level)
 
-    def _level(self) -> Level:
-        return Level(image=self.image, code=code_digest(), runtime=self.preset.runtime)
+    def _level(self, code: Any) -> Level:
+        return Level(image=self.image, runtime=self.preset.runtime, code=code)
 
     def _pictures(self) -> dict[str, str]:
         """Return the keys of the first seed's image sets, of which the report shows a few images."""
@@ -138,15 +138,18 @@ def group_title(cell: Cell) -> str:
 
 
 def title(cell: Cell) -> str:
-    """Return what a person reads on a task: `contrastive: probe on natural`."""
+    """Return what a person reads on a cell's task, such as `contrastive: probe on natural`."""
     labels = {name: _words(value) for name, value in cell.labels.items()}
     role = cell.labels["role"]
     if role == "images":
         return f"make {labels['features']} images"
     if role == "source":
         return f"{labels['paradigm']}: train source"
-    if role in ("probe", "attack"):
-        return f"{labels['paradigm']}: {role}, probed on {labels['probe_features']}"
+    if role == "probe":
+        return f"{labels['paradigm']}: probe on {labels['probe_features']}"
+    if role == "attack":
+        own_head = cell.inputs["probe"] == cell.inputs["encoder"]
+        return f"{labels['paradigm']}: attack, {'own head' if own_head else 'probed on ' + labels['probe_features']}"
     return f"{labels['paradigm']}: pretrain"
 
 

@@ -101,9 +101,7 @@ def claims_for(rows: Iterable[Mapping[str, Any]]) -> tuple[Claim, ...]:
     )
 
 
-def matched(
-    paradigm: str, features: str, *, attack: str = "none", norm: str = "none", epsilon: float = 0.0
-) -> Measure:
+def matched(paradigm: str, features: str, *, attack: str = "none", norm: str = "none", epsilon: float = 0.0) -> Measure:
     """Return the measurement of a cell whose encoder and probe saw the same set."""
     return Measure(
         paradigm=paradigm,
@@ -125,13 +123,9 @@ def _useful(paradigm: Paradigm, features: Features) -> Comparison:
     return Comparison(measure=matched(paradigm, features), margin=FAR_ABOVE_CHANCE, baseline=PIXELS)
 
 
-def _keeps(
-    paradigm: Paradigm, features: Features, *, share: float, side: Literal["above", "below"]
-) -> Comparison:
+def _keeps(paradigm: Paradigm, features: Features, *, share: float, side: Literal["above", "below"]) -> Comparison:
     natural = matched(paradigm, Features.NATURAL)
-    return Comparison(
-        measure=matched(paradigm, features), reference=natural, share=share, side=side, baseline=PIXELS
-    )
+    return Comparison(measure=matched(paradigm, features), reference=natural, share=share, side=side, baseline=PIXELS)
 
 
 def _useful_under_supervision() -> Claim:
@@ -139,8 +133,7 @@ def _useful_under_supervision() -> Claim:
         id="C1",
         text="Non-robust features are useful under supervised learning.",
         source="abstract: “good usefulness under supervised learning”",
-        rule=f"Supervised training on non_robust is more than {_points(FAR_ABOVE_CHANCE)} above chance."
-        f"{_NOT_JUDGED}",
+        rule=f"Supervised training on non_robust is more than {_points(FAR_ABOVE_CHANCE)} above chance.{_NOT_JUDGED}",
         comparisons=(_useful(Paradigm.SUPERVISED, Features.NON_ROBUST),),
     )
 
@@ -162,8 +155,7 @@ def _kept_across_paradigms() -> Claim:
     return Claim(
         id="C3",
         text="Natural and robust features keep their usefulness across the paradigms.",
-        source="abstract: “robust or natural features that enjoy good transferability between these"
-        " paradigms”",
+        source="abstract: “robust or natural features that enjoy good transferability between these paradigms”",
         rule=f"In each paradigm, natural is more than {_points(FAR_ABOVE_CHANCE)} above chance and robust"
         f" keeps more than {KEPT:.0%} of natural's accuracy above chance.{_NOT_JUDGED}",
         comparisons=(
@@ -177,8 +169,7 @@ def _non_robust(threats: Mapping[str, float]) -> Claim:
     return Claim(
         id="C4",
         text="Encoders trained naturally on robust features are largely non-robust under AutoAttack.",
-        source="abstract: “naturally trained encoders from robust features are largely non-robust under"
-        " AutoAttack”",
+        source="abstract: “naturally trained encoders from robust features are largely non-robust under AutoAttack”",
         rule=f"In each paradigm, AutoAttack leaves less than {LARGELY:.0%} of the clean accuracy, at the"
         " largest epsilon that it measured in each norm.",
         comparisons=tuple(
@@ -207,11 +198,9 @@ def _largest_threats(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
 _NOT_YET: Sequence[Claim] = (
     Claim(
         id="C5",
-        text="Non-robust features made from a contrastive encoder transfer better than those from a"
-        " supervised one.",
+        text="Non-robust features made from a contrastive encoder transfer better than those from a supervised one.",
         source="the cross-paradigm transfer matrix",
-        rule="The mean accuracy over the paradigms other than the source is higher for the contrastive"
-        " source.",
+        rule="The mean accuracy over the paradigms other than the source is higher for the contrastive source.",
         needs=("non-robust images made from the contrastive encoder, and each paradigm trained on them",),
     ),
     Claim(
@@ -230,9 +219,7 @@ _NOT_YET: Sequence[Claim] = (
         text="Augmentation in the linear probe helps robustness and does not remove the non-robustness.",
         source="the augmented linear probe",
         rule=f"Robust accuracy rises with augmentation and stays below {LARGELY:.0%} of the clean accuracy.",
-        needs=(
-            "linear probes trained with crop and flip, with SimCLR's augmentation and with Gaussian noise",
-        ),
+        needs=("linear probes trained with crop and flip, with SimCLR's augmentation and with Gaussian noise",),
     ),
 )
 

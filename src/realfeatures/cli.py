@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realfeatures import __version__
-from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash
+from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,9 +47,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-PresetOption = Annotated[
-    str, typer.Option("--preset", "-p", help="digits, cifar10-small, cifar10-gpu or paper.")
-]
+PresetOption = Annotated[str, typer.Option("--preset", "-p", help="digits, cifar10-small, cifar10-gpu or paper.")]
 SeedOption = Annotated[
     list[int] | None,
     typer.Option("--seed", "-s", help="One repetition of the experiment; repeatable.", show_default="0"),
@@ -58,9 +56,7 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as probe.epochs=5; repeatable."),
 ]
-OutOption = Annotated[
-    Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/PRESET")
-]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/PRESET")]
 
 
 @app.callback()
@@ -195,9 +191,7 @@ def compile_(
 
     made = make_plan(load_preset(preset, assignments or ()), seeds=_seeds(seed))
     default_profile = "gpu" if made.preset.runtime.device == "cuda" else "cpu"
-    compile_pipeline(
-        made.preset, seeds=made.seeds, image=image, path=output, profile=profile or default_profile
-    )
+    compile_pipeline(made.preset, seeds=made.seeds, image=image, path=output, profile=profile or default_profile)
     typer.echo(f"{output}: {len(made.grid)} cells")
 
 
@@ -237,7 +231,7 @@ def _own_command() -> str:
 
 
 def _seeds(given: list[int] | None) -> list[int]:
-    return [0] if not given else given
+    return given if given else [0]
 
 
 def _console() -> "Console":

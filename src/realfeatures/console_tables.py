@@ -16,6 +16,8 @@ from rich.text import Text
 from realfeatures.artifacts import RUN, read_manifest, read_record
 from realfeatures.config import Preset
 from realfeatures.cost import Cost, total
+from realfeatures.data.decoded import CACHE_VARIABLE, cache_folder
+from realfeatures.data.sources import FOLDER_HELP, list_sources
 from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cells
 from realfeatures.plan import Plan, addresses_of
@@ -125,6 +127,28 @@ def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
     parts += [Text("\nconfiguration", style="bold"), Text(config.rstrip())]
     parts += [Text("\nreproduce with", style="bold"), Text(command_of(run, cell), no_wrap=True, overflow="ignore")]
     return Group(*parts)
+
+
+def data_tables() -> RenderableType:
+    """Return the known data sets, where they are kept, and how to bring one's own."""
+    table = _table("source", "data set", "here", right=("training", "test", "classes", "image"))
+    for entry in list_sources():
+        info = entry.info
+        table.add_row(
+            entry.name,
+            entry.title,
+            "yes" if entry.cached else "downloaded when first used",
+            f"{info.train:,}",
+            f"{info.test:,}",
+            str(info.classes),
+            f"{info.channels}x{info.height}x{info.width}",
+        )
+    return Group(
+        table,
+        Text(f"\nkept in {cache_folder()} ({CACHE_VARIABLE} moves it)"),
+        Text(f"your own: --set data=folder:PATH; {FOLDER_HELP}"),
+        Text("a stratified part of one: --set data.train_size=5000 --set data.test_size=1000"),
+    )
 
 
 def command_of(run: RunFound, cell: Cell) -> str:

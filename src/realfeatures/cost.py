@@ -37,11 +37,12 @@ TRAINING = 3
 INPUT_GRADIENT = 2
 """Cost of a pass that asks for the gradient of the images only, the weights being frozen."""
 
-AUTOATTACK_GRADIENT_STEPS = 100 + 9 * 100 + 9 * 100
-"""AutoAttack's standard version (Croce and Hein 2020): APGD-CE, APGD-T and FAB-T, the last two on nine targets."""
+AUTOATTACK_STEPS = 100
+"""Steps of AutoAttack's APGD-CE, and of APGD-T and FAB-T for each target (Croce and Hein 2020, standard version)."""
+AUTOATTACK_TARGETS = 9
+"""Wrong classes that APGD-T and FAB-T each aim at, where there are so many."""
 AUTOATTACK_QUERIES = 5000
 """Square attack's queries, each a forward pass."""
-AUTOATTACK_TARGETS = 9
 
 FLOPS_PER_SECOND = 15e9
 """chosen: what one core of a 2025 server does on these small models; it weighs cells against each other only."""
@@ -180,7 +181,8 @@ def _unet_parts(config: DiffusionConfig, info: SourceInfo) -> Iterator[tuple[str
     bottom = len(widths) - 1
 
     def positions(level: int) -> int:
-        return info.height * info.width // 4**level
+        scale: int = 2**level
+        return (info.height // scale) * (info.width // scale)
 
     def block(inputs: int, outputs: int, level: int, *, attends: bool | None = None) -> float:
         flops = _conv(inputs, outputs, 3, positions(level)) + _conv(outputs, outputs, 3, positions(level))
@@ -224,9 +226,7 @@ def _pretraining(config: Config, info: SourceInfo) -> Cost:
         case AdversarialConfig():
             images = _trained_images(config.optimizer, info)
             flops = resnet_flops(config.model, info)
-            return _passes(images, TRAINING * flops) + _passes(
-                images * config.attack.steps, INPUT_GRADIENT * flops
-            )
+            return _passes(images, TRAINING * flops) + _passes(images * config.attack.steps, INPUT_GRADIENT * flops)
         case ContrastiveConfig():
             width = dimension(config, info)
             head = 2.0 * config.projection_hidden * (width + config.projection_output)
@@ -248,7 +248,8 @@ def _attack(config: AttackConfig, flops: float, info: SourceInfo) -> Cost:
     for _ in config.pgd:
         cost += _passes(config.images * config.pgd_steps, INPUT_GRADIENT * flops)
     for _ in config.autoattack:
-        cost += _passes(config.autoattack_images * AUTOATTACK_GRADIENT_STEPS, INPUT_GRADIENT * flops)
+        runs = 1 + 2 * min(AUTOATTACK_TARGETS, info.classes - 1)
+        cost += _passes(config.autoattack_images * runs * AUTOATTACK_STEPS, INPUT_GRADIENT * flops)
         cost += _passes(config.autoattack_images * AUTOATTACK_QUERIES, flops)
     return cost
 
@@ -257,8 +258,8 @@ def _encoder_of(cell: Cell, preset: Preset) -> Config:
     """Return the configuration of the encoder that a probe or an attack reads."""
     paradigm = cell.labels["paradigm"]
     if paradigm in list(Control):
-        return ControlConfig(paradigm=Control(paradigm), model=preset.supervised.model)
-    config: Config = getattr(preset, Paradigm(paradigm))
+        return ControlConfig(paradigm=Control(str(paradigm)), model=preset.supervised.model)
+    config: Config = getattr(preset, Paradigm(str(paradigm)))
     return config
 
 
@@ -273,7 +274,8 @@ def _passes(images: int, flops: float) -> Cost:
 
 
 def _patches(config: MaskedConfig, info: SourceInfo) -> int:
-    return (info.height // config.patch_size) * (info.width // config.patch_size)
+    rows, columns = info.height // config.patch_size, info.width // config.patch_size
+    return rows * columns
 
 
 def _outputs(config: ResNetConfig) -> list[int]:

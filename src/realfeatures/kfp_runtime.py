@@ -8,10 +8,11 @@ nested pipeline gathers the records of its tasks into one artifact.
 import base64
 import gzip
 import json
+import logging
 import shutil
 import signal
-import sys
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,6 +35,13 @@ from realfeatures.errors import ConfigError, RealFeaturesError
 from realfeatures.grid import Cell, cell_addresses, cells
 from realfeatures.provenance import code_digest, library_versions
 
+logger = logging.getLogger(__name__)
+
+ProgressCallback = Callable[[int, int], None]
+
+LINE_SECONDS = 60.0
+"""Time between two lines of progress in a pod's log."""
+
 RECORD_BYTES = 2048
 """A task's inputs reach it as one argument, for which Linux has 128 KiB, and Kubeflow writes every element
 of a list into it twice: 2 KiB leave room for the records of 30 cells."""
@@ -47,7 +55,7 @@ class Artifact(Protocol):
 
 
 def cell_text(cell: Cell, runtime: RuntimeConfig) -> str:
-    """Return a cell as canonical JSON; the whole configuration, since a task must find a folder's path in it."""
+    """Return a cell as canonical JSON, with a folder's path, which its identity leaves out."""
     return canonical_json(
         {
             "key": cell.key,
@@ -61,7 +69,7 @@ def cell_text(cell: Cell, runtime: RuntimeConfig) -> str:
 
 
 def parse_cell(text: str) -> tuple[Cell, RuntimeConfig]:
-    """Return the cell and the runtime that `cell_text` wrote; the stage's signature says which configuration it is.
+    """Return the cell and the runtime that `cell_text` wrote; the stage's signature names the configuration.
 
     Raises:
         ConfigError: not JSON, or not a cell of this version of the package.
@@ -76,9 +84,7 @@ def parse_cell(text: str) -> tuple[Cell, RuntimeConfig]:
         return Cell(**values), runtime
     except (ValueError, KeyError, TypeError, ValidationError) as error:
         problem = str(error).replace("\n", " ")
-        raise ConfigError(
-            f"cell {text[:80]!r}: not a cell of this version ({problem}); compile again"
-        ) from None
+        raise ConfigError(f"cell {text[:80]!r}: not a cell of this version ({problem}); compile again") from None
 
 
 def run_stage(
@@ -113,9 +119,7 @@ def run_stage(
         write_bytes(Path(record), pack_record(folder).encode())
 
 
-def collect_records(
-    code: str, *, records: Sequence[str], parts: Sequence[Artifact | None], output: Artifact
-) -> None:
+def collect_records(code: str, *, records: Sequence[str], parts: Sequence[Artifact | None], output: Artifact) -> None:
     """Gather the records of a pipeline's tasks and of the pipelines nested in it into one artifact.
 
     Raises:
@@ -161,9 +165,7 @@ def publish_report(
             if image_set is not None:
                 _link_image_set(Path(image_set.path), out / "cells")
         grid = cells(experiment, numbers)
-        addresses = cell_addresses(
-            grid, runtime=experiment.runtime, code=code_digest(), versions=library_versions()
-        )
+        addresses = cell_addresses(grid, runtime=experiment.runtime, code=code_digest(), versions=library_versions())
         write_report(out, preset=experiment, seeds=numbers, grid=grid, addresses=addresses)
         for name, artifact in outputs.items():
             write_bytes(Path(artifact.path), (out / name).read_bytes())
@@ -177,17 +179,17 @@ def require_code(expected: str) -> None:
     """
     if code_digest() != expected:
         raise ConfigError(
-            f"code {code_digest()[:12]}... in this image, {expected[:12]}... in the pipeline: the image is older or newer"
-            " than the pipeline; build the image again and compile with it"
+            f"code {code_digest()[:12]}... in this image, {expected[:12]}... in the pipeline: the image is older"
+            " (or newer) than the pipeline; rebuild it and compile again"
         )
 
 
 def pack_record(folder: Path) -> str:
-    """Return an artifact's manifest, record and run as text of at most RECORD_BYTES, curves thinned where they must be.
+    """Return an artifact's manifest, record and run as text; curves are thinned until it fits RECORD_BYTES.
 
     base64url, since Kubeflow's local runner breaks on JSON text inside a list.
     """
-    manifest = {**read_manifest(folder), "files": {}}  # the files themselves do not come along
+    manifest = {**_read_json(folder / MANIFEST), "files": {}}  # the files themselves do not come along
     content = {"manifest": manifest, "record": read_record(folder), "run": _read_json(folder / RUN)}
     text = _pack(content)
     while len(text) > RECORD_BYTES and len(history := content["record"].get("history", ())) > 1:
@@ -216,18 +218,18 @@ def gather(records: Sequence[str], parts: Sequence[Artifact | None], folder: Pat
 
 
 def log_metrics(metrics: Artifact, measurements: Sequence[Mapping[str, Any]]) -> None:
-    """Set one scalar for each measurement, such as `pgd_L2_0.5_accuracy`; the interface compares runs by these names."""
+    """Set one scalar for each measurement; Kubeflow compares runs by these names."""
     for row in measurements:
-        metrics.metadata[metric_name(row)] = row["value"]
+        metrics.metadata[metric_name(row)] = row["correct"] / row["n"]
     # Without a file Kubeflow's local cache takes the task for not done.
     write_json(Path(metrics.path), metrics.metadata)
 
 
 def metric_name(row: Mapping[str, Any]) -> str:
-    """Return a measurement's name from what was measured, never from its value."""
-    epsilon = row.get("epsilon")
-    parts = [row.get("attack"), row.get("norm"), None if epsilon is None else f"{epsilon:.4g}", row["metric"]]
-    return "_".join(str(part) for part in parts if part not in (None, "none"))
+    """Return a name such as `clean_accuracy` or `robust_accuracy_pgd_L2_0.5`, the same in every run."""
+    if row["attack"] == "none":
+        return str(row["metric"])
+    return f"{row['metric']}_{row['attack']}_{row['norm']}_{row['epsilon']:g}"
 
 
 def _execute(cell: Cell, runtime: RuntimeConfig, *, inputs: Mapping[str, Artifact], output: Artifact) -> None:
@@ -242,14 +244,28 @@ def _execute(cell: Cell, runtime: RuntimeConfig, *, inputs: Mapping[str, Artifac
         # Beside the destination: it may be a mount of its own, and a retry finds its checkpoint there.
         work=destination.with_name(f".{destination.name}.partial"),
         stop=_stop_on_sigterm(),
+        progress=_log_progress(cell.key),
     )
     output.metadata.update({**cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
 
 
+def _log_progress(key: str) -> ProgressCallback:
+    """Return a callback that logs a line now and then, since a pod's log has no terminal."""
+    logged_at = time.monotonic()
+
+    def log(done: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= LINE_SECONDS:
+            logged_at = time.monotonic()
+            logger.info("%s: %d of %d steps", key, done, total)
+
+    return log
+
+
 def _stop_on_sigterm() -> Callable[[], bool]:
-    """Return a function that tells whether the pod was asked to go, so that the stage saves its checkpoint."""
+    """Return a function that tells whether the pod was asked to go; the stage then saves its checkpoint."""
     asked: list[int] = []
-    signal.signal(signal.SIGTERM, lambda number, frame: asked.append(number))
+    signal.signal(signal.SIGTERM, lambda number, _frame: asked.append(number))
     return lambda: bool(asked)
 
 
@@ -258,8 +274,7 @@ def _one_line_errors() -> Iterator[None]:
     try:
         yield
     except RealFeaturesError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)  # noqa: T201 - a task's output is what a person reads
-        raise SystemExit(1) from None
+        raise SystemExit(f"error: {error}") from None
 
 
 def _link_image_set(image_set: Path, folder: Path) -> None:

@@ -227,9 +227,7 @@ def _workers(plan: Plan, folder: RunFolder, *, count: int) -> Iterator[list[Work
     workers: list[Worker] = []
     try:
         for _ in range(count):
-            workers.append(  # noqa: PERF401 - those started so far must be ended if one fails
-                Worker(plan.preset, seeds=plan.seeds, out=folder.path, addresses=plan.addresses)
-            )
+            workers.append(Worker(plan.preset, seeds=plan.seeds, out=folder.path, addresses=plan.addresses))
         yield workers
         # A worker whose pipe closes leaves at once.
         for worker in workers:
@@ -266,7 +264,7 @@ def _stop_signals() -> Iterator[threading.Event]:
 class _QuietFileHandler(logging.FileHandler):
     """A log that a full disk does not turn into tracebacks on the screen."""
 
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802 - logging's own name
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         pass
 
 
@@ -289,7 +287,5 @@ def _report(plan: Plan, folder: RunFolder) -> None:
     from realfeatures.reporting import write_report
 
     started = time.monotonic()
-    write_report(
-        folder.path, preset=plan.preset, seeds=plan.seeds, grid=plan.grid, addresses=plan.addresses
-    )
+    write_report(folder.path, preset=plan.preset, seeds=plan.seeds, grid=plan.grid, addresses=plan.addresses)
     logger.debug("the report took %s", duration(time.monotonic() - started))

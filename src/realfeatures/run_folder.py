@@ -1,9 +1,9 @@
 """The folder of a run: its layout, its lock, which experiment it holds and which cells are done.
 
-    experiment.json     the resolved preset and the seeds that were run here
-    cells/<address>/    finished artifacts
-    partial/<address>/  checkpoint and unfinished output of a running cell
-    report.html, report.md, results.json, log.txt, .lock
+experiment.json     the resolved preset and the seeds that were run here
+cells/<address>/    finished artifacts
+partial/<address>/  checkpoint and unfinished output of a running cell
+report.html, report.md, results.json, log.txt, .lock
 """
 
 import fcntl
@@ -84,9 +84,7 @@ class RunFolder:
             content = json.loads(path.read_bytes())
             version = content["format_version"]
             if version != FORMAT_VERSION:
-                raise ConfigError(
-                    f"{path}: format version {version}, expected {FORMAT_VERSION}; choose another --out"
-                )
+                raise ConfigError(f"{path}: format version {version}, expected {FORMAT_VERSION}; choose another --out")
             return Preset.model_validate(content["preset"]), [int(seed) for seed in content["seeds"]]
         except (FileNotFoundError, NotADirectoryError):
             return None
@@ -119,9 +117,7 @@ class RunFolder:
                 continue
             found = read_manifest(folder).get("address")
             if found != address:
-                raise ArtifactError(
-                    f"{address}/manifest.json: is the artifact {found}; delete {folder} and run again"
-                )
+                raise ArtifactError(f"{address}/manifest.json: is the artifact {found}; delete {folder} and run again")
             done.add(key)
         return done
 
@@ -134,7 +130,8 @@ class RunFolder:
             foreign = sorted(entry.name for entry in self.path.iterdir() if not _is_own(entry.name))
         if foreign:
             raise ConfigError(
-                f"{self.path}: holds {foreign[0]!r} and no experiment; expected a new or empty folder, choose another --out"
+                f"{self.path}: holds {foreign[0]!r} and no experiment; expected a new or empty folder,"
+                " choose another --out"
             )
 
     @contextmanager

@@ -65,7 +65,7 @@ class L2Ball:
         """
         direction = torch.randn(like.shape, generator=generator, device=like.device)
         u = torch.rand(len(like), generator=generator, device=like.device)
-        radius = self.epsilon * u.pow(1 / like[0].numel())
+        radius = self.epsilon * u.pow(1 / like.shape[1:].numel())
         return direction / _length(direction) * radius.view(-1, *[1] * (like.ndim - 1))  # (N, 1, 1, 1)
 
 

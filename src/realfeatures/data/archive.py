@@ -58,15 +58,11 @@ def members(path: Path) -> Iterator[Member]:
     if path.is_dir():
         return _tree_members(path)
     if not path.exists():
-        raise DataError(
-            f"folder:{path} does not exist; expected a folder or an archive with train/ and test/"
-        )
+        raise DataError(f"folder:{path} does not exist; expected a folder or an archive with train/ and test/")
     if not path.is_file():
         raise DataError(f"folder:{path} is neither a folder nor a file; {LAYOUT}")
     if archive_suffix(path) is None:
-        raise DataError(
-            f"folder:{path} is neither a folder nor an archive; expected {' '.join(ARCHIVE_SUFFIXES)}"
-        )
+        raise DataError(f"folder:{path} is neither a folder nor an archive; expected {' '.join(ARCHIVE_SUFFIXES)}")
     found = _zip_members(path) if archive_suffix(path) == ".zip" else _tar_members(path)
     return (member for member in found if not is_hidden(member.name))
 
@@ -91,9 +87,7 @@ def read_errors(path: Path) -> Iterator[None]:
         detail = " ".join(str(error).split()) or type(error).__name__
         raise DataError(f"{path}: truncated or damaged archive ({detail}); fetch or make it again") from None
     except (NotImplementedError, RuntimeError) as error:  # zipfile: unknown compression method
-        raise DataError(
-            f"{path}: cannot be read ({error}); make the archive again with plain deflate"
-        ) from None
+        raise DataError(f"{path}: cannot be read ({error}); make the archive again with plain deflate") from None
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
 
@@ -125,9 +119,7 @@ def _root(path: Path) -> Path:
     if not inner:
         raise DataError(f"folder:{path} has neither train/ nor test/; {LAYOUT}")
     if len(inner) > 1:
-        raise DataError(
-            f"folder:{path} has several data sets ({inner[0].name}, {inner[1].name}); name one of them"
-        )
+        raise DataError(f"folder:{path} has several data sets ({inner[0].name}, {inner[1].name}); name one of them")
     return inner[0]
 
 
@@ -162,10 +154,11 @@ def _zip_members(path: Path) -> Iterator[Member]:
             if entry.is_dir():
                 continue
             if entry.flag_bits & 1:
-                raise DataError(
-                    f"{path}: member {entry.filename!r} is encrypted; make the archive without a password"
-                )
-            yield Member(name, entry.file_size, partial(archive.read, entry))
+                raise DataError(f"{path}: member {entry.filename!r} is encrypted; make the archive without a password")
+            # Opening compares the two places where a zip holds a name, of files that are then passed over too:
+            # a damaged name must not drop an image silently.
+            with archive.open(entry) as file:
+                yield Member(name, entry.file_size, file.read)
 
 
 def _tar_members(path: Path) -> Iterator[Member]:
@@ -202,9 +195,7 @@ def _inside(path: Path, name: str) -> str:
 
 
 def _not_a_file(path: Path, name: str) -> DataError:
-    return DataError(
-        f"{path}: member {name!r} is a link or a device; expected plain files, so copy the images in"
-    )
+    return DataError(f"{path}: member {name!r} is a link or a device; expected plain files, so copy the images in")
 
 
 class _ForwardReader:
@@ -247,7 +238,5 @@ class _ForwardReader:
         content = self.file.read(size)
         self.position += len(content)
         if self.position > MAX_ARCHIVE_BYTES:
-            raise DataError(
-                f"{self.path}: unpacks to more than {MAX_ARCHIVE_BYTES >> 30} GiB; make a smaller archive"
-            )
+            raise DataError(f"{self.path}: unpacks to more than {MAX_ARCHIVE_BYTES >> 30} GiB; make a smaller archive")
         return content

@@ -157,9 +157,7 @@ def _place(path: Path, name: str) -> tuple[str, Place] | None:
         if len(parts) - start != 3:
             raise DataError(f"{path}: {name!r} is not directly in a class folder; {LAYOUT}")
         return "/".join(parts[:start]), Place(*parts[start:])
-    raise DataError(
-        f"{path}: {name!r} is not an image; expected {' '.join(IMAGE_SUFFIXES)}: remove or convert it"
-    )
+    raise DataError(f"{path}: {name!r} is not an image; expected {' '.join(IMAGE_SUFFIXES)}: remove or convert it")
 
 
 def _check_bytes(path: Path, member: Member, total: int) -> None:
@@ -186,9 +184,7 @@ def _class_names(path: Path, places: Iterable[Place]) -> tuple[str, ...]:
                 " give both splits the same class folders"
             )
     if len(train) == 1:
-        raise DataError(
-            f"{path}: one class ({min(train)!r}); expected at least two class folders in each split"
-        )
+        raise DataError(f"{path}: one class ({min(train)!r}); expected at least two class folders in each split")
     if unprintable := [name for name in train if not name.isprintable()]:
         raise DataError(f"{path}: class {unprintable[0]!r} is not printable text; rename the folder")
     return tuple(sorted(train))
@@ -241,9 +237,7 @@ def _decode_image(path: Path, place: Place, content: bytes) -> Pixels:
             _check_header(path, place, image)
             return np.asarray(image.convert("L" if image.mode in _GREY_MODES else "RGB"))
     except UnidentifiedImageError:
-        raise DataError(
-            f"{path}: {str(place)!r} is not an image, whatever its name says; replace it"
-        ) from None
+        raise DataError(f"{path}: {str(place)!r} is not an image, whatever its name says; replace it") from None
     except _UNREADABLE as error:
         raise DataError(f"{path}: {str(place)!r} cannot be decoded ({error}); replace the image") from None
 
@@ -255,8 +249,6 @@ def _check_header(path: Path, place: Place, image: Image.Image) -> None:
             f" expected sides of {MIN_SIDE} to {MAX_SIDE}: resize the images"
         )
     if image.mode not in _GREY_MODES | _COLOUR_MODES:
-        raise DataError(
-            f"{path}: {str(place)!r} has pixels of mode {image.mode}; expected 8 bits: convert the image"
-        )
+        raise DataError(f"{path}: {str(place)!r} has pixels of mode {image.mode}; expected 8 bits: convert the image")
     if image.has_transparency_data and image.convert("RGBA").getchannel("A").getextrema() != (255, 255):
         raise DataError(f"{path}: {str(place)!r} is partly transparent; put the image on a background")

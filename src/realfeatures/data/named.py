@@ -84,9 +84,7 @@ def load_torchvision(source: NamedSource) -> Decoded:
     except RuntimeError:  # what torchvision says of missing or damaged files
         splits = _download(source)
     except (OSError, ValueError, AssertionError) as error:
-        raise DataError(
-            f"{source.folder}: damaged ({_line(error)}); delete this folder and run again"
-        ) from None
+        raise DataError(f"{source.folder}: damaged ({_line(error)}); delete this folder and run again") from None
     train, test = (_arrays(dataset) for dataset in splits)
     # SVHN names no classes: they are the digits.
     classes = getattr(splits[0], "classes", None) or range(source.classes)
@@ -120,8 +118,8 @@ def _download(source: NamedSource) -> list[Any]:
                 RuntimeError,
             ) as error:
                 raise DataError(
-                    f"{source.title} cannot be downloaded ({_line(error)}); put its original files into"
-                    f" {source.folder}, or use your own copy with folder:PATH"
+                    f"{source.title} cannot be downloaded or read ({_line(error)}); put its original files into an"
+                    f" empty {source.folder}, or use your own copy with folder:PATH"
                 ) from None
 
 
@@ -175,9 +173,7 @@ def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def _colour(
-    name: str, title: str, *, train: int, test: int, classes: int, files: tuple[str, ...]
-) -> NamedSource:
+def _colour(name: str, title: str, *, train: int, test: int, classes: int, files: tuple[str, ...]) -> NamedSource:
     return NamedSource(
         name=name,
         title=title,

@@ -65,8 +65,7 @@ class SourceEntry:
 def list_sources() -> list[SourceEntry]:
     """Return the data sets that are known by name; FOLDER_HELP says how to bring one's own."""
     return [
-        SourceEntry(source.name, source.title, _named_info(source), source.cached)
-        for source in DATA_SOURCES.values()
+        SourceEntry(source.name, source.title, _named_info(source), source.cached) for source in DATA_SOURCES.values()
     ]
 
 
@@ -79,10 +78,6 @@ def pin_source(config: DataConfig) -> DataConfig:
         DataError: unknown or unusable source, a subset that it cannot give, or not the pinned content.
     """
     if not _is_folder(config):
-        if config.sha256 is not None:
-            raise DataError(
-                f"data.sha256 is set for {config.source!r}; it is for {FOLDER_PREFIX}PATH only: remove it"
-            )
         _check_subset(config, _named_info(_named(config)))
         return config
     # Pillow and NumPy are imported only where there is a folder, to keep the command line quick.
@@ -138,12 +133,8 @@ def load_source(config: DataConfig) -> Splits:
     train = stratified_subset(decoded.train_labels, config.train_size or info.train)
     test = stratified_subset(decoded.test_labels, config.test_size or info.test)
     return Splits(
-        ImageSet(
-            from_numpy(decoded.train_images[train]), from_numpy(decoded.train_labels[train]), decoded.classes
-        ),
-        ImageSet(
-            from_numpy(decoded.test_images[test]), from_numpy(decoded.test_labels[test]), decoded.classes
-        ),
+        ImageSet(from_numpy(decoded.train_images[train]), from_numpy(decoded.train_labels[train]), decoded.classes),
+        ImageSet(from_numpy(decoded.test_images[test]), from_numpy(decoded.test_labels[test]), decoded.classes),
         title(config),
     )
 
@@ -235,14 +226,14 @@ def _path(config: DataConfig) -> Path:
 
 
 def _named(config: DataConfig) -> NamedSource:
-    if config.source in DATA_SOURCES:
-        return DATA_SOURCES[config.source]
-    hint = (
-        f"write {FOLDER_PREFIX}{config.source}" if Path(config.source).exists() else f"or {FOLDER_PREFIX}PATH"
-    )
-    raise DataError(
-        f"data.source={config.source!r} is unknown; expected one of {', '.join(DATA_SOURCES)}; {hint}"
-    )
+    source = config.source
+    if source not in DATA_SOURCES:
+        is_path = "/" in source or source.endswith(ARCHIVE_SUFFIXES)
+        hint = f"write {FOLDER_PREFIX}{source}" if is_path else f"or {FOLDER_PREFIX}PATH"
+        raise DataError(f"data.source={source!r} is unknown; expected one of {', '.join(DATA_SOURCES)}; {hint}")
+    if config.sha256 is not None:
+        raise DataError(f"data.sha256 is set for {source!r}; it is for {FOLDER_PREFIX}PATH only: remove it")
+    return DATA_SOURCES[source]
 
 
 def _named_info(source: NamedSource) -> SourceInfo:

@@ -88,7 +88,8 @@ def place(module: nn.Module, run: Run) -> nn.Module:
 
 
 def frozen(module: nn.Module) -> nn.Module:
-    """Put a module into eval mode without gradients to its weights, in place."""
+    """Put a module into eval mode, drop its weights' gradients and ask for none, in place."""
+    module.zero_grad(set_to_none=True)
     return module.eval().requires_grad_(False)
 
 

@@ -155,9 +155,7 @@ def _cell(experiment: Experiment, cell: Cell) -> dict[str, Any]:
         "inputs": {port: experiment.addresses[key] for port, key in cell.inputs.items()},
         "seed": cell.seed,
         "seconds": found.run.get("seconds") if found else None,
-        "labels": {
-            name: value if isinstance(value, int) else str(value) for name, value in cell.labels.items()
-        },
+        "labels": {name: value if isinstance(value, int) else str(value) for name, value in cell.labels.items()},
     }
 
 
@@ -179,9 +177,7 @@ def _length(found: Finished | None, split: str) -> int | None:
 def _device(experiment: Experiment) -> dict[str, Any]:
     """Return on what the cells ran; a run.json that names its processor is believed before this machine."""
     runtime = experiment.preset.runtime
-    named = {
-        str(found.run["processor"]) for found in experiment.finished.values() if "processor" in found.run
-    }
+    named = {str(found.run["processor"]) for found in experiment.finished.values() if "processor" in found.run}
     processor = ", ".join(sorted(named)) or (_gpu_name() if runtime.device == "cuda" else _cpu_name())
     return {
         "name": runtime.device,

@@ -93,9 +93,7 @@ def over_seeds(intervals: Sequence[Interval]) -> Interval:
     """
     mean = fmean(interval.value for interval in intervals)
     if len(intervals) < SEEDS_FOR_T:
-        return Interval(
-            mean, min(interval.low for interval in intervals), max(interval.high for interval in intervals)
-        )
+        return Interval(mean, min(interval.low for interval in intervals), max(interval.high for interval in intervals))
     seeds = t_interval([interval.value for interval in intervals])
     down = math.hypot(mean - seeds.low, fmean(interval.value - interval.low for interval in intervals))
     up = math.hypot(seeds.high - mean, fmean(interval.high - interval.value for interval in intervals))

@@ -49,9 +49,7 @@ class Table:
         if len(alike) == 1:
             return f"{_size(*alike.pop())} in every cell"
         parts = (
-            f"{column}: {' or '.join(_size(*one) for one in sorted(values))}"
-            for column, values in found
-            if values
+            f"{column}: {' or '.join(_size(*one) for one in sorted(values))}" for column, values in found if values
         )
         return "; ".join(parts)
 
@@ -189,4 +187,4 @@ def _mean(intervals: Sequence[Interval], rows: Iterable[Row], *, signed: bool = 
 
 
 def _size(n: int, seeds: int) -> str:
-    return f"n = {n:,} × {seeds} seed{'s' if seeds > 1 else ''}"
+    return f"n = {n:,} for each of {seeds} seeds" if seeds > 1 else f"n = {n:,}, one seed"

@@ -122,13 +122,9 @@ def _judge(comparison: Comparison, measurements: Measurements, classes: int) -> 
     common = sorted(set.intersection(*(set(seeds) for seeds in found)))
     if not common or not classes:
         absent = tuple(str(one) for one, seeds in zip(wanted, found, strict=True) if not seeds)
-        return Judged(
-            comparison=comparison, outcome="missing", missing=absent or ("one seed with all its cells",)
-        )
+        return Judged(comparison=comparison, outcome="missing", missing=absent or ("one seed with all its cells",))
     chance = 1 / classes if comparison.floor == "chance" else 0.0
-    quantity = over_seeds(
-        [_quantity(comparison, [seeds[seed] for seeds in found], chance) for seed in common]
-    )
+    quantity = over_seeds([_quantity(comparison, [seeds[seed] for seeds in found], chance) for seed in common])
     note = _learned_nothing(comparison, measurements)
     averages = [over_seeds([seeds[seed] for seed in common]).clipped() for seeds in found]
     return Judged(

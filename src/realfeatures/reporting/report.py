@@ -1,0 +1,203 @@
+"""The report: results.json, report.html and report.md of a run, each written whole; imports no torch."""
+
+import json
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+from realfeatures.artifacts import write_bytes
+from realfeatures.claims import WIDELY
+from realfeatures.config import Preset
+from realfeatures.grid import Cell
+from realfeatures.presets import PRESETS
+from realfeatures.reporting import diagram, figures, tables
+from realfeatures.reporting.decomposition import answers
+from realfeatures.reporting.deviations import DEVIATIONS
+from realfeatures.reporting.gallery import gallery
+from realfeatures.reporting.results import RESULTS, Experiment, read_experiment, results_of
+from realfeatures.reporting.verdicts import as_json, judge_all
+
+if TYPE_CHECKING:
+    from jinja2 import Environment
+
+HTML, MARKDOWN = "report.html", "report.md"
+NOT_MEASURED = "—"
+FOLDER = Path(__file__).parent
+
+
+def write_report(
+    out: Path, *, preset: Preset, seeds: Sequence[int], grid: Sequence[Cell], addresses: Mapping[str, str]
+) -> None:
+    """Write results.json, report.html and report.md of the finished cells under `out`/cells.
+
+    Args:
+        out: the run's folder.
+        preset, seeds: the experiment.
+        grid: its cells.
+        addresses: each cell's address by key, which names its folder.
+
+    Raises:
+        ArtifactError: an artifact's bytes were changed.
+        StorageError: a file cannot be written.
+    """
+    experiment = read_experiment(out, preset=preset, seeds=seeds, grid=grid, addresses=addresses)
+    results = results_of(experiment)
+    verdicts = judge_all(results["rows"], classes=len(experiment.classes))
+    results["claims"] = [as_json(verdict) for verdict in verdicts]
+    content = _content(experiment, results)
+    page = _environment(escape=True).get_template("report.html.jinja")
+    text = _environment(escape=False).get_template("report.md.jinja")
+    write_bytes(out / HTML, page.render(**content, **_pictures(experiment, results)).encode())
+    write_bytes(out / MARKDOWN, text.render(**content).encode())
+    # Last: whoever finds results.json finds its reports beside it.
+    write_bytes(out / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+
+
+def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
+    """Return the command line that runs this experiment again, with every value that differs from its preset."""
+    words = ["realfeatures", "run", "--preset", preset.name]
+    for seed in seeds:
+        words += ["--seed", str(seed)]
+    if preset.name in PRESETS:
+        base = PRESETS[preset.name]().model_dump(mode="json")
+        for path, value in _differences(base, preset.model_dump(mode="json")):
+            words += ["--set", f"{path}={value if path == 'data.source' else json.dumps(value)}"]
+    return shlex.join([*words, "--out", "OUT"])
+
+
+def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what both reports show."""
+    rows, config = results["rows"], results["preset"]["config"]
+    classes = len(experiment.classes)
+    return {
+        "results": results,
+        "classes": classes,
+        "widely": WIDELY,
+        "usefulness": tables.usefulness(rows, config),
+        "robustness": tables.robustness(rows, config),
+        "decomposition": tables.decomposition(rows, config),
+        "answers": answers(rows, config),
+        "controls": tables.controls(rows, config),
+        "synthesis": _synthesis(experiment),
+        "checks": list(_checks(experiment)),
+        "checked": _autoattacks(experiment),
+        "published": _published(experiment, rows),
+        "stages": diagram.stage_times(experiment),
+        "missing": [cell.key for cell in experiment.grid if cell.key not in experiment.finished],
+        "command": reproduce_command(experiment.preset, seeds=experiment.seeds),
+        "deviations": DEVIATIONS,
+    }
+
+
+def _pictures(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, Any]:
+    rows, config = results["rows"], results["preset"]["config"]
+    classes = len(experiment.classes)
+    curves = _curves(experiment)
+    return {
+        "bars": figures.usefulness_bars(rows, config, chance=1 / classes if classes else None),
+        "robustness_curves": figures.robustness_curves(rows, config),
+        "training_curves": figures.training_curves(curves) if curves else "",
+        "gallery": gallery(experiment),
+        "diagram": diagram.diagram(experiment),
+        "css": (FOLDER / "report.css").read_text(encoding="utf-8"),
+    }
+
+
+def _synthesis(experiment: Experiment) -> tables.Table:
+    """How well the crafted sets came out, each figure averaged over the seeds."""
+    found: dict[str, dict[str, list[float]]] = {}
+    for cell, done in experiment.with_role("images"):
+        figures_of = found.setdefault(str(cell.labels["features"]), {})
+        for name, value in done.record.get("synthesis", {}).items():
+            figures_of.setdefault(name, []).append(float(value))
+    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    body = [
+        (features, *(f"{fmean(one[name]):.3g}" if name in one else None for name in names))
+        for features, one in found.items()
+    ]
+    return tables.Table(("set", *(name.replace("_", " ") for name in names)), tuple(body))
+
+
+def _autoattacks(experiment: Experiment) -> int:
+    return sum(
+        measured["attack"] == "autoattack"
+        for _, found in experiment.with_role("attack")
+        for measured in found.record["measurements"]
+    )
+
+
+def _checks(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
+    """Yield (cell, threat, check) for each of AutoAttack's sanity checks that found something."""
+    for cell, found in experiment.with_role("attack"):
+        for measured in found.record["measurements"]:
+            for check, raised in measured.get("details", {}).get("checks", {}).items():
+                if raised:
+                    threat = (measured["attack"], measured["norm"], measured["epsilon"])
+                    yield cell.key, tables.threat_name(threat), check
+
+
+def _published(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
+    """Return each published number with ours; none for other data than CIFAR-10."""
+    if experiment.preset.data.source != "cifar10":
+        return []
+    lookup = tables.Lookup(rows)
+    known = json.loads((FOLDER / "published.json").read_bytes())
+    return [(one, lookup.accuracy(one["paradigm"], one["features"], one["features"], _threat(one))) for one in known]
+
+
+def _threat(published: Mapping[str, Any]) -> tuple[str, str, float]:
+    return (published["attack"], published["norm"], float(published["epsilon"]))
+
+
+def _curves(experiment: Experiment) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
+    """Return every encoder's loss over its epochs, by paradigm and feature set."""
+    curves: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
+    for cell, found in experiment.with_role("source", "encoder"):
+        points = [(row["epoch"], row["loss"]) for row in found.record.get("history", ()) if "loss" in row]
+        if points:
+            panel = curves.setdefault(str(cell.labels["paradigm"]), {})
+            panel.setdefault(str(cell.labels["features"]), []).append(points)
+    order = [*experiment.preset.paradigms, "adversarial"]
+    return {name: curves[name] for name in order if name in curves}
+
+
+def _differences(base: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(base, dict) and isinstance(value, dict):
+        for key in value:
+            yield from _differences(base.get(key), value[key], f"{path}.{key}" if path else key)
+    # A folder's digest is found again from its content.
+    elif base != value and path != "data.sha256":
+        yield path, value
+
+
+def _environment(*, escape: bool) -> "Environment":
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(FOLDER),
+        autoescape=escape,  # noqa: S701 - off for Markdown alone, whose template escapes by its own filter
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"duration": diagram.duration, "md": _markdown, "text": entry_text}
+    environment.tests["accuracy"] = lambda entry: isinstance(entry, tables.Accuracy)
+    return environment
+
+
+def entry_text(entry: tables.Entry) -> str:
+    """Return a table's entry in one line: `68.6 [60.1, 75.3]` in percent, or an em dash."""
+    if entry is None:
+        return NOT_MEASURED
+    if isinstance(entry, str):
+        return entry
+    value, low, high = (100 * x for x in (entry.interval.value, entry.interval.low, entry.interval.high))
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+def _markdown(text: object) -> str:
+    """Return a text that Markdown shows as it is, also in a table."""
+    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
+    return escaped.replace("*", "\\*").replace("_", "\\_").replace("`", "\\`").replace("\n", " ")
