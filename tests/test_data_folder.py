@@ -183,6 +183,13 @@ def test_links_to_images_in_a_tree_are_followed(tmp_path):
     assert check_folder(tmp_path / "links") == expected
 
 
+def test_a_broken_link_is_named(tmp_path):
+    tree = write_tree(tmp_path / "data", two_classes())
+    (tree / "train/cat/9.png").symlink_to(tmp_path / "gone.png")
+    with pytest.raises(DataError, match=r"train/cat/9\.png: cannot be read \(No such file"):
+        check_folder(tree)
+
+
 BAD_TREES = {
     "empty": ({}, "is empty"),
     "no splits": ({"cat/1.png": image_bytes()}, "neither train/ nor test/"),

@@ -43,7 +43,9 @@ def test_resnet18_computes_what_torchvisions_does_with_the_same_weights() -> Non
             if name.startswith("layer")
             else name.replace("conv1.", "stem.0.").replace("bn1.", "stem.1.")
         )
-        source = source.replace("conv2.", "residual.3.").replace("bn2.", "residual.4.").replace("downsample", "shortcut")
+        source = (
+            source.replace("conv2.", "residual.3.").replace("bn2.", "residual.4.").replace("downsample", "shortcut")
+        )
         for stage in range(4):
             source = source.replace(f"layer{stage + 1}.", f"stages.{stage}.")
         theirs.state_dict()[name].copy_(weights.pop(source))

@@ -106,7 +106,7 @@ def test_every_example_is_seen_once_an_epoch_in_another_order_each_time() -> Non
     seen: list[int] = []
     net = nn.Linear(1, 1)
 
-    def loss(batch: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    def loss(batch: torch.Tensor, labels: torch.Tensor, _: torch.Generator) -> torch.Tensor:
         seen.extend(labels.tolist())
         return net(batch).mean()
 

@@ -31,6 +31,19 @@ deviation between seeds of training on non-robust features (prototype: 2 to 5 po
 SELF_SUPERVISED = (Paradigm.CONTRASTIVE, Paradigm.MASKED, Paradigm.DIFFUSION)
 
 
+def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
+    if name not in known:
+        raise ConfigError(f"a claim names {kind} {name!r}; expected one of: {', '.join(known)}")
+
+
+def _percent(fraction: float) -> str:
+    return f"{100 * fraction:.0f} %"
+
+
+def _points(fraction: float) -> str:
+    return f"{100 * fraction:.0f} points"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Measure:
     """A measurement of the grid by name; attack `none` is clean accuracy.
@@ -143,7 +156,7 @@ def _poor_elsewhere() -> Claim:
         id="C2",
         text="The same non-robust features are poor under contrastive, masked and diffusion learning.",
         source="abstract: “poor usefulness when transferred to other self-supervised learning paradigms”",
-        rule=f"In each of the three, non_robust keeps less than {POOR:.0%} of natural's accuracy above"
+        rule=f"In each of the three, non_robust keeps less than {_percent(POOR)} of natural's accuracy above"
         f" chance.{_NOT_JUDGED}",
         comparisons=tuple(
             _keeps(paradigm, Features.NON_ROBUST, share=POOR, side="below") for paradigm in SELF_SUPERVISED
@@ -157,7 +170,7 @@ def _kept_across_paradigms() -> Claim:
         text="Natural and robust features keep their usefulness across the paradigms.",
         source="abstract: “robust or natural features that enjoy good transferability between these paradigms”",
         rule=f"In each paradigm, natural is more than {_points(FAR_ABOVE_CHANCE)} above chance and robust"
-        f" keeps more than {KEPT:.0%} of natural's accuracy above chance.{_NOT_JUDGED}",
+        f" keeps more than {_percent(KEPT)} of natural's accuracy above chance.{_NOT_JUDGED}",
         comparisons=(
             *(_useful(paradigm, Features.NATURAL) for paradigm in Paradigm),
             *(_keeps(paradigm, Features.ROBUST, share=KEPT, side="above") for paradigm in Paradigm),
@@ -170,7 +183,7 @@ def _non_robust(threats: Mapping[str, float]) -> Claim:
         id="C4",
         text="Encoders trained naturally on robust features are largely non-robust under AutoAttack.",
         source="abstract: “naturally trained encoders from robust features are largely non-robust under AutoAttack”",
-        rule=f"In each paradigm, AutoAttack leaves less than {LARGELY:.0%} of the clean accuracy, at the"
+        rule=f"In each paradigm, AutoAttack leaves less than {_percent(LARGELY)} of the clean accuracy, at the"
         " largest epsilon that it measured in each norm.",
         comparisons=tuple(
             Comparison(
@@ -207,7 +220,7 @@ _NOT_YET: Sequence[Claim] = (
         id="C6",
         text="Non-robust features made from self-supervised encoders still do not transfer across paradigms.",
         source="the cross-paradigm transfer matrix",
-        rule=f"In every other paradigm, each source's images keep less than {POOR:.0%} of natural's accuracy"
+        rule=f"In every other paradigm, each source's images keep less than {_percent(POOR)} of natural's accuracy"
         " above chance.",
         needs=(
             "non-robust images made from the contrastive, masked and diffusion encoders, and each paradigm"
@@ -218,16 +231,7 @@ _NOT_YET: Sequence[Claim] = (
         id="C7",
         text="Augmentation in the linear probe helps robustness and does not remove the non-robustness.",
         source="the augmented linear probe",
-        rule=f"Robust accuracy rises with augmentation and stays below {LARGELY:.0%} of the clean accuracy.",
+        rule=f"Robust accuracy rises with augmentation and stays below {_percent(LARGELY)} of the clean accuracy.",
         needs=("linear probes trained with crop and flip, with SimCLR's augmentation and with Gaussian noise",),
     ),
 )
-
-
-def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ConfigError(f"a claim names {kind} {name!r}; expected one of: {', '.join(known)}")
-
-
-def _points(fraction: float) -> str:
-    return f"{100 * fraction:.0f} points"

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realfeatures import __version__
-from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash
+from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -47,25 +47,66 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+
+def _seed(text: str) -> int:
+    return _whole_number(text, option="--seed", least=0)
+
+
+def _jobs(text: str) -> int:
+    return _whole_number(text, option="--jobs", least=1)
+
+
+def _whole_number(text: str, *, option: str, least: int) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text!r}: expected a whole number of at least {least}") from None
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"realfeatures {__version__}")
+        raise typer.Exit
+
+
 PresetOption = Annotated[str, typer.Option("--preset", "-p", help="digits, cifar10-small, cifar10-gpu or paper.")]
 SeedOption = Annotated[
     list[int] | None,
-    typer.Option("--seed", "-s", help="One repetition of the experiment; repeatable.", show_default="0"),
+    typer.Option(
+        "--seed",
+        "-s",
+        parser=_seed,
+        metavar="N",
+        help="One repetition of the experiment; repeatable.",
+        show_default="0",
+    ),
 ]
 SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as probe.epochs=5; repeatable."),
 ]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/PRESET")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        parser=_jobs,
+        metavar="N",
+        help="Cells computed side by side.",
+        show_default="CPU cores; 1 on a GPU",
+    ),
+]
 
 
 @app.callback()
 def _options(
-    version: Annotated[bool, typer.Option("--version", help="Show the version and leave.", is_eager=True)] = False,
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and leave.", is_eager=True, callback=_show_version),
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"realfeatures {__version__}")
-        raise typer.Exit
+    pass
 
 
 @app.command()
@@ -74,10 +115,7 @@ def run(
     out: OutOption = None,
     seed: SeedOption = None,
     assignments: SetOption = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option("--jobs", "-j", help="Cells computed side by side.", show_default="CPU cores; 1 on a GPU"),
-    ] = None,
+    jobs: JobsOption = None,
 ) -> None:
     """Compute an experiment and write its report; what is done already is kept.
 
@@ -146,10 +184,16 @@ def show(
 
       realfeatures show 3f2a91 --out runs/demo
     """
-    from realfeatures.console_tables import cell_tables, key_table, read_run
+    from realfeatures.console_tables import cell_tables, command_of, key_table, read_run
 
     found = read_run(out)
-    _console().print(key_table(found) if cell is None else cell_tables(found, found.find(cell)))
+    if cell is None:
+        _console().print(key_table(found))
+        return
+    chosen = found.find(cell)
+    _console().print(cell_tables(found, chosen))
+    # Not through rich, which would wrap a long line: it is there to be copied.
+    typer.echo(f"\nreproduce with\n{command_of(found, chosen)}")
 
 
 @app.command()

@@ -22,6 +22,7 @@ from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cells
 from realfeatures.plan import Plan, addresses_of
 from realfeatures.presets import PRESETS
+from realfeatures.reporting.statistics import wilson_interval
 from realfeatures.run_folder import RunFolder, flat
 
 ADDRESS_DIGITS = 12
@@ -125,7 +126,6 @@ def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
         parts.extend(_results(folder, facts))
     config = yaml.safe_dump(cell.config.model_dump(mode="json"), sort_keys=False)
     parts += [Text("\nconfiguration", style="bold"), Text(config.rstrip())]
-    parts += [Text("\nreproduce with", style="bold"), Text(command_of(run, cell), no_wrap=True, overflow="ignore")]
     return Group(*parts)
 
 
@@ -156,8 +156,14 @@ def command_of(run: RunFound, cell: Cell) -> str:
     seed = cell.labels.get("run_seed", run.seeds[0])
     words = ["realfeatures", "run", "--preset", run.preset.name, "--seed", str(seed)]
     for path, value in _overrides(run.preset):
-        words += ["--set", f"{path}={value if isinstance(value, str) else json.dumps(value)}"]
+        words += ["--set", f"{path}={_as_typed(value)}"]
     return shlex.join([*words, "--out", "runs/again"])
+
+
+def _as_typed(value: Any) -> str:
+    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
+        return ",".join(value)
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _overrides(preset: Preset) -> Iterator[tuple[str, Any]]:
@@ -179,17 +185,26 @@ def _results(folder: Path, facts: Table) -> Iterator[RenderableType]:
     measurements = record.get("measurements")
     if measurements:
         yield Text("\nmeasurements", style="bold")
-        columns = list(measurements[0])
-        table = _table(*columns)
+        yield _measurements(measurements)
         for row in measurements:
-            table.add_row(*(_value(row.get(column)) for column in columns))
-        yield table
+            if row["details"]:
+                yield Text(f"{row['attack']} {row['norm']} {row['epsilon']:g}: {json.dumps(row['details'])}")
     if record.get("history"):
         yield Text("\nlast epoch", style="bold")
         yield Text(", ".join(f"{name} {_value(value)}" for name, value in record["history"][-1].items()))
     if record.get("synthesis"):
         yield Text("\nsynthesis", style="bold")
         yield Text(", ".join(f"{name} {_value(value)}" for name, value in record["synthesis"].items()))
+
+
+def _measurements(rows: list[dict[str, Any]]) -> Table:
+    table = _table("metric", "attack", "norm", "protocol", right=("epsilon", "accuracy", "low", "high", "n"))
+    for row in rows:
+        accuracy = wilson_interval(row["correct"], row["n"])
+        bounds = [f"{value:.3f}" for value in (accuracy.value, accuracy.low, accuracy.high)]
+        names = [row[name] for name in ("metric", "attack", "norm", "protocol")]
+        table.add_row(*names, f"{row['epsilon']:.4g}", *bounds, str(row["n"]))
+    return table
 
 
 def _heading(preset: Preset, seeds: list[int] | tuple[int, ...]) -> Text:

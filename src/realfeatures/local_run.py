@@ -273,12 +273,13 @@ def _log_file(path: Path) -> Iterator[None]:
     with storage_errors(path):
         handler = _QuietFileHandler(path)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    package = logging.getLogger("realfeatures")
-    package.addHandler(handler)
+    # At the root: what other libraries warn of belongs into the log too, not between the progress bars.
+    root = logging.getLogger()
+    root.addHandler(handler)
     try:
         yield
     finally:
-        package.removeHandler(handler)
+        root.removeHandler(handler)
         with suppress(OSError):
             handler.close()
 

@@ -5,6 +5,7 @@ Every number cites its source or says `chosen:` and why. "Ref" is the paper's re
 beforehand on the same data, chosen by accuracy on natural images alone.
 """
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -284,8 +285,10 @@ def digits() -> Preset:
             ),
             "contrastive.model": resnet,
             "contrastive.augmentation": SimCLRAugmentationConfig(
-                min_scale=0.5,  # chosen: smaller crops of an 8x8 digit hold no digit
+                min_scale=0.3,  # chosen by natural accuracy: 0.96, against 0.95 at 0.5
                 flip=False,
+                brightness=0.4,  # chosen by natural accuracy: 0.96, against 0.95 at 0.8
+                contrast=0.4,
                 saturation=0.0,  # grey images have neither saturation nor hue
                 hue=0.0,
                 grey_probability=0.0,
@@ -379,9 +382,9 @@ def _derive(preset: Preset, name: str, changes: dict[str, Any]) -> Preset:
 
 def _assignment(text: str) -> tuple[str, Any]:
     path, equals, value = text.partition("=")
-    if not equals or not path:
-        raise ConfigError(f"--set {text!r}: expected KEY=VALUE, such as probe.epochs=5")
     path = path.strip()
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", path):
+        raise ConfigError(f"--set {text!r}: expected KEY=VALUE, such as probe.epochs=5")
     # A data set is named by its source alone: `data=folder:PATH` keeps the preset's sizes.
     if path == "data":
         path = "data.source"

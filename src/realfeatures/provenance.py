@@ -28,8 +28,8 @@ SCIENCE = (
 """The modules that a stage's bytes depend on. Presets, grid and report are left out: an edit there must not make
 hours of training run again. config.py is, too, since the values themselves are part of every address."""
 
-LIBRARIES = ("numpy", "pyautoattack", "scikit-learn", "torch", "torchvision")
-"""Libraries whose version changes the bytes that a stage writes."""
+LIBRARIES = ("numpy", "pillow", "pyautoattack", "scikit-learn", "torch", "torchvision")
+"""Libraries whose version may change the bytes that a stage writes; pillow decodes JPEG."""
 
 
 @cache

@@ -89,7 +89,9 @@ def read_errors(path: Path) -> Iterator[None]:
     except (NotImplementedError, RuntimeError) as error:  # zipfile: unknown compression method
         raise DataError(f"{path}: cannot be read ({error}); make the archive again with plain deflate") from None
     except OSError as error:
-        raise DataError(f"{path}: cannot be read ({error.strerror or error}); check the file") from None
+        raise DataError(
+            f"{error.filename or path}: cannot be read ({error.strerror or error}); check the file"
+        ) from None
 
 
 def _tree_members(path: Path) -> Iterator[Member]:

@@ -6,7 +6,7 @@ from typing import Any
 
 from realfeatures.config import Features
 from realfeatures.reporting.statistics import Interval
-from realfeatures.reporting.tables import Accuracy, Lookup
+from realfeatures.reporting.tables import MINUS, Accuracy, Lookup
 
 Row = Mapping[str, Any]
 
@@ -36,26 +36,29 @@ def _answer(lookup: Lookup, features: str, paradigms: Sequence[str]) -> Answer:
         encoder = lookup.loss(paradigm, features, Features.NATURAL)
         probe = lookup.loss(paradigm, Features.NATURAL, features)
         if encoder is None or probe is None:
-            sentences.append(f"{paradigm}: the mixed cells were not measured.")
+            sentences.append(f"{paradigm}: its mixed cells were not measured")
             continue
         culprit = _culprit(encoder.interval, probe.interval)
         blamed.setdefault(culprit, []).append(paradigm)
-        sentences.append(f"{paradigm}: {_sentence(encoder, probe, features)} {_VERDICTS[culprit]}")
+        sentences.append(
+            f"{paradigm}: an encoder on {features} loses {_points(encoder)}, a probe on {features} loses"
+            f" {_points(probe)}: {_VERDICTS[culprit]}"
+        )
     return Answer(features, _summary(features, blamed), tuple(sentences))
 
 
 _VERDICTS = {
-    "probe": "The labels that the probe is fitted to lose the accuracy, more than the encoder does.",
-    "encoder": "The encoder loses the accuracy, more than the labels that the probe is fitted to.",
-    "neither": "Neither loss can be told from zero.",
-    "open": "The two losses cannot be told apart.",
+    "probe": "the labels lose it",
+    "encoder": "the encoder loses it",
+    "neither": "neither can be told from zero",
+    "open": "the two cannot be told apart",
 }
 
 _SUMMARIES = {
-    "probe": "the labels that the probe sees lose the accuracy in",
-    "encoder": "the encoder loses it in",
+    "probe": "the labels that the probe is fitted to lose the accuracy, more than the encoder does, in",
+    "encoder": "the encoder loses it, more than the labels that the probe is fitted to, in",
     "neither": "nothing is lost that could be told from zero in",
-    "open": "the two cannot be told apart in",
+    "open": "the two losses cannot be told apart in",
 }
 
 
@@ -68,13 +71,6 @@ def _culprit(encoder: Interval, probe: Interval) -> str:
     return "neither" if encoder.low <= 0 and probe.low <= 0 else "open"
 
 
-def _sentence(encoder: Accuracy, probe: Accuracy, features: str) -> str:
-    return (
-        f"an encoder pretrained on {features} under a probe on natural images loses {_points(encoder)};"
-        f" a natural encoder under a probe on {features} loses {_points(probe)}."
-    )
-
-
 def _summary(features: str, blamed: Mapping[str, Sequence[str]]) -> str:
     parts = [f"{text} {_list(blamed[name])}" for name, text in _SUMMARIES.items() if name in blamed]
     return f"With {features}: {'; '.join(parts)}." if parts else f"With {features}: not measured."
@@ -82,7 +78,7 @@ def _summary(features: str, blamed: Mapping[str, Sequence[str]]) -> str:
 
 def _points(loss: Accuracy) -> str:
     low, high = 100 * loss.interval.low, 100 * loss.interval.high
-    return f"{100 * loss.interval.value:.1f} points [{low:.1f}, {high:.1f}]"
+    return f"{100 * loss.interval.value:.1f} points [{low:.1f}, {high:.1f}]".replace("-", MINUS)
 
 
 def _list(names: Sequence[str]) -> str:

@@ -29,7 +29,7 @@ GREY = "#6b7280"
 _STYLE: Any = {  # Any: matplotlib types each key by its name
     "svg.fonttype": "none",
     "svg.hashsalt": "realfeatures",
-    "font.family": ["DejaVu Sans", "Verdana", "sans-serif"],
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that the layout is the same everywhere
     "font.size": 8.5,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -71,9 +71,10 @@ def usefulness_bars(rows: Sequence[Row], config: Mapping[str, Any], *, chance: f
             axes.axvline(boundary, color="#d1d5db", linewidth=0.8)
             axes.text(boundary + 0.06, 103, "controls", color=GREY, fontsize=8, va="bottom")
         if chance is not None:
-            axes.axhline(100 * chance, color="#111827", linewidth=0.9, linestyle=(0, (4, 3)))
-            axes.text(len(table.rows) - 0.45, 100 * chance + 1, "chance", fontsize=8, ha="right", va="bottom")
-        axes.set_xlim(-0.5, len(table.rows) - 0.42)
+            end = len(table.rows) - 0.56
+            axes.hlines(100 * chance, -0.5, end, color="#111827", linewidth=0.9, linestyle=(0, (4, 3)))
+            axes.text(len(table.rows) - 0.54, 100 * chance, "chance", fontsize=8, va="center")
+        axes.set_xlim(-0.5, len(table.rows) - 0.2)
         _percent_axis(axes, "clean accuracy, %")
         _legend(figure, features)
 
@@ -169,7 +170,7 @@ def _legend(figure: "Figure", features: Sequence[str], *, lines: bool = False, e
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        Line2D([], [], color=COLOURS[Features(name)], marker=MARKERS[Features(name)], markersize=4)
+        Line2D([], [], color=COLOURS[Features(name)], marker=MARKERS[Features(name)] if extra else "", markersize=4)
         if lines
         else Patch(color=COLOURS[Features(name)])
         for name in features
@@ -200,6 +201,7 @@ def _svg(draw: Callable[["Figure"], None], *, size: tuple[float, float], title: 
         figure.savefig(buffer, format="svg", metadata=none, transparent=True)
     text = buffer.getvalue()
     body = text[text.index("<svg") :]
+    body = body.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
     # Ids of groups are never referred to and would occur in every figure of the page.
     body = re.sub(r'<g id="[^"]*"', "<g", body)
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)

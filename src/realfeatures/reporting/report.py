@@ -24,6 +24,15 @@ if TYPE_CHECKING:
 
 HTML, MARKDOWN = "report.html", "report.md"
 NOT_MEASURED = "—"
+SYNTHESIS_ORDER = (
+    "distance_before",
+    "distance_after",
+    "distance_quantised",
+    "target_rate",
+    "target_rate_quantised",
+    "mean_l2_perturbation",
+)
+"""Columns of the synthesis table as they are read; a record's keys are sorted by name."""
 FOLDER = Path(__file__).parent
 
 
@@ -46,7 +55,7 @@ def write_report(
     results = results_of(experiment)
     verdicts = judge_all(results["rows"], classes=len(experiment.classes))
     results["claims"] = [as_json(verdict) for verdict in verdicts]
-    content = _content(experiment, results)
+    content = {**_content(experiment, results), "verdicts": verdicts}
     page = _environment(escape=True).get_template("report.html.jinja")
     text = _environment(escape=False).get_template("report.md.jinja")
     write_bytes(out / HTML, page.render(**content, **_pictures(experiment, results)).encode())
@@ -75,6 +84,7 @@ def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, An
         "results": results,
         "classes": classes,
         "widely": WIDELY,
+        "minus": tables.MINUS,
         "usefulness": tables.usefulness(rows, config),
         "robustness": tables.robustness(rows, config),
         "decomposition": tables.decomposition(rows, config),
@@ -112,7 +122,8 @@ def _synthesis(experiment: Experiment) -> tables.Table:
         figures_of = found.setdefault(str(cell.labels["features"]), {})
         for name, value in done.record.get("synthesis", {}).items():
             figures_of.setdefault(name, []).append(float(value))
-    names = list(dict.fromkeys(name for one in found.values() for name in one))
+    known = {name: place for place, name in enumerate(SYNTHESIS_ORDER)}
+    names = sorted({name for one in found.values() for name in one}, key=lambda n: (known.get(n, len(known)), n))
     body = [
         (features, *(f"{fmean(one[name]):.3g}" if name in one else None for name in names))
         for features, one in found.items()
@@ -194,7 +205,7 @@ def entry_text(entry: tables.Entry) -> str:
     if isinstance(entry, str):
         return entry
     value, low, high = (100 * x for x in (entry.interval.value, entry.interval.low, entry.interval.high))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]".replace("-", tables.MINUS)
 
 
 def _markdown(text: object) -> str:

@@ -4,13 +4,15 @@ A cell of a table is text, an accuracy over seeds, or None for what was not meas
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from realfeatures.config import Features
 from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference
 
 Row = Mapping[str, Any]
+
+MINUS = "\N{MINUS SIGN}"
 
 CLEAN = ("none", "none", 0.0)
 """Attack, norm and epsilon of a clean accuracy."""
@@ -23,8 +25,6 @@ class Accuracy:
     interval: Interval
     n: int
     seeds: int
-    signed: bool = False
-    """Drawn with its sign: a difference."""
 
 
 Entry = Accuracy | str | None
@@ -40,18 +40,15 @@ class Table:
 
     @property
     def sizes(self) -> str:
-        """How many test images and seeds stand behind its numbers, where that is the same for a whole column."""
-        found = []
+        """How many test images and seeds stand behind its numbers, columns alike named together."""
+        columns: dict[str, list[str]] = {}
         for index, column in enumerate(self.columns):
-            values = {(e.n, e.seeds) for row in self.rows if isinstance(e := row[index], Accuracy)}
-            found.append((column, values))
-        alike = {one for _, values in found for one in values}
-        if len(alike) == 1:
-            return f"{_size(*alike.pop())} in every cell"
-        parts = (
-            f"{column}: {' or '.join(_size(*one) for one in sorted(values))}" for column, values in found if values
-        )
-        return "; ".join(parts)
+            sizes = {(e.n, e.seeds) for row in self.rows if isinstance(e := row[index], Accuracy)}
+            if sizes:
+                columns.setdefault(" or ".join(_size(*one) for one in sorted(sizes)), []).append(column)
+        if len(columns) == 1:
+            return f"{next(iter(columns))} in every cell"
+        return "; ".join(f"{', '.join(names)}: {size}" for size, names in columns.items())
 
 
 class Lookup:
@@ -68,7 +65,10 @@ class Lookup:
     ) -> Accuracy | None:
         """Return a measurement's mean over its seeds, or None where there is none."""
         seeds = self._found.get((paradigm, features, probe_features, threat))
-        return None if not seeds else _mean([_interval(row) for row in seeds.values()], seeds.values())
+        if not seeds:
+            return None
+        found = _mean([_interval(row) for row in seeds.values()], seeds.values())
+        return replace(found, interval=found.interval.clipped())
 
     def loss(self, paradigm: str, features: str, probe_features: str) -> Accuracy | None:
         """Return how much clean accuracy a cell loses against natural/natural, averaged over common seeds."""
@@ -78,7 +78,7 @@ class Lookup:
         if not common:
             return None
         losses = [weighted_difference(_interval(base[s]), _interval(other[s]), weight=1.0) for s in common]
-        return _mean(losses, [other[s] for s in common], signed=True)
+        return _mean(losses, [other[s] for s in common])
 
     def threats(self) -> list[tuple[str, str, float]]:
         """Return every attack with its norm and epsilon: clean, PGD by norm and epsilon, then AutoAttack."""
@@ -181,9 +181,8 @@ def _interval(row: Row) -> Interval:
     return Interval(row["value"], row["low"], row["high"])
 
 
-def _mean(intervals: Sequence[Interval], rows: Iterable[Row], *, signed: bool = False) -> Accuracy:
-    mean = over_seeds(intervals)
-    return Accuracy(mean if signed else mean.clipped(), max(row["n"] for row in rows), len(intervals), signed)
+def _mean(intervals: Sequence[Interval], rows: Iterable[Row]) -> Accuracy:
+    return Accuracy(over_seeds(intervals), max(row["n"] for row in rows), len(intervals))
 
 
 def _size(n: int, seeds: int) -> str:

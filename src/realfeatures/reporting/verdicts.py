@@ -7,6 +7,7 @@ from typing import Any, Literal
 from realfeatures.claims import WIDELY, Claim, Comparison, Measure, claims_for, matched
 from realfeatures.config import Features
 from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference
+from realfeatures.reporting.tables import threat_name
 
 Outcome = Literal["supports", "contradicts", "undecided", "missing"]
 SeedValues = Mapping[int, Interval]
@@ -30,11 +31,11 @@ class Judged:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A claim's verdict and the sentence that says what decided it."""
+    """A claim's verdict and what decided it, in words."""
 
     claim: Claim
     verdict: str
-    decided: str
+    reasons: tuple[str, ...]
     judged: tuple[Judged, ...] = ()
     missing: tuple[str, ...] = ()
 
@@ -70,15 +71,15 @@ def judge(claim: Claim, rows: Iterable[Mapping[str, Any]], *, classes: int) -> V
     judged = tuple(_judge(comparison, measurements, classes) for comparison in claim.comparisons)
     missing = (*claim.needs, *dict.fromkeys(name for one in judged for name in one.missing))
     if missing:
-        return Verdict(claim, "not tested", f"Not measured: {'; '.join(missing)}.", judged, missing)
+        return Verdict(claim, "not tested", tuple(f"not measured: {name}" for name in missing), judged, missing)
     outcomes = {one.outcome for one in judged}
     if "contradicts" in outcomes:
-        return Verdict(claim, "contradicted", _decided("contradicts", judged, classes), judged)
+        return Verdict(claim, "contradicted", _reasons("contradicts", judged, classes), judged)
     if outcomes == {"supports"}:
-        return Verdict(claim, "supported", _decided("supports", judged, classes), judged)
+        return Verdict(claim, "supported", _reasons("supports", judged, classes), judged)
     single = any(len(one.seeds) == 1 for one in judged)
     verdict = "inconclusive (one seed)" if single else "inconclusive"
-    return Verdict(claim, verdict, _decided("undecided", judged, classes), judged)
+    return Verdict(claim, verdict, _reasons("undecided", judged, classes), judged)
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -90,7 +91,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "source": claim.source,
         "rule": claim.rule,
         "verdict": verdict.verdict,
-        "decided": verdict.decided,
+        "decided": "; ".join(verdict.reasons) + ".",
         "missing": list(verdict.missing),
         "comparisons": [_comparison_as_json(one) for one in verdict.judged],
     }
@@ -98,16 +99,18 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 def describe(judged: Judged, *, classes: int) -> str:
     """Return a comparison's numbers in words, as percent with one decimal."""
+    measure, floor = judged.comparison.measure, judged.comparison.floor
     if judged.measured is None:
-        return f"{judged.comparison.measure} was not measured"
-    text = f"{judged.comparison.measure} {percent(judged.measured)}"
+        return f"{measure} was not measured"
+    attack = measure.attack != "none"
+    where = threat_name((measure.attack, measure.norm, measure.epsilon)) if attack else measure.features
+    text = f"{measure.paradigm}: {percent(judged.measured)} {'under' if attack else 'on'} {where}"
     if judged.reference is None:
         return f"{text}, chance {100 / classes:.1f} %"
-    floor = "above chance" if judged.comparison.floor == "chance" else "of the clean accuracy"
-    name = "natural" if judged.comparison.floor == "chance" else "clean"
+    text += f", {percent(judged.reference)} {'on natural' if floor == 'chance' else 'clean'}"
     kept = _kept_share(judged, classes=classes)
-    return f"{text} against {name} {percent(judged.reference)}" + (
-        "" if kept is None else f", keeps {kept:.0%} {floor}"
+    return (
+        text if kept is None else f"{text}, {100 * kept:.0f} % of it kept{' above chance' if floor == 'chance' else ''}"
     )
 
 
@@ -170,10 +173,16 @@ def _learned_nothing(comparison: Comparison, measurements: Measurements) -> str:
     )
 
 
-def _decided(outcome: Outcome, judged: Sequence[Judged], classes: int) -> str:
-    deciding = [one.note or describe(one, classes=classes) for one in judged if one.outcome == outcome]
-    text = "; ".join(dict.fromkeys(deciding)) + "."
-    return text[0].upper() + text[1:]
+def _reasons(outcome: Outcome, judged: Sequence[Judged], classes: int) -> tuple[str, ...]:
+    """Return what each deciding comparison says; one whose measure another shows as its reference adds nothing."""
+    deciding = [one for one in judged if one.outcome == outcome]
+    shown = {one.comparison.reference for one in deciding if not one.note}
+    reasons = [
+        one.note or describe(one, classes=classes)
+        for one in deciding
+        if one.note or one.comparison.reference is not None or one.comparison.measure not in shown
+    ]
+    return tuple(dict.fromkeys(reasons))
 
 
 def _kept_share(judged: Judged, *, classes: int) -> float | None:
