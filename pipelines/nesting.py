@@ -22,6 +22,7 @@ from realfeatures.components.pretrain import pretrain
 from realfeatures.config import RuntimeConfig
 from realfeatures.grid import Cell
 from realfeatures.kfp_runtime import cell_text
+from realfeatures.pipelines.naming import slug
 
 COMPONENTS: dict[str, Any] = {
     component.python_func.__name__: component
@@ -152,7 +153,7 @@ def nest(
 
     classes = {key: artifact_class(COMPONENTS[cells[key].stage]) for key in [*needed, *returned]}
     nested.__signature__ = _signature(needed, returned, classes)  # type: ignore[attr-defined]
-    pipeline = dsl.pipeline(name=re.sub(r"[^a-z0-9]+", "-", name.lower()))(nested)
+    pipeline = dsl.pipeline(name=slug(name))(nested)
     return Nested(name, pipeline, needed, returned)
 
 

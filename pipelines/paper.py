@@ -18,6 +18,7 @@ from realfeatures.components.report import report
 from realfeatures.config import Features, Preset, canonical_json
 from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cells, images_key
+from realfeatures.pipelines.naming import name_components, share_executors
 from realfeatures.pipelines.nesting import MAX_PARTS, Level, Step, Task, nest
 from realfeatures.pipelines.size import require_size
 from realfeatures.provenance import code_digest
@@ -38,6 +39,8 @@ def compile_pipeline(preset: Preset, *, seeds: Sequence[int], image: str, path: 
     """
     pipeline = build_pipeline(preset, seeds=seeds, image=image)
     spec = json_format.MessageToDict(pipeline.pipeline_spec)
+    name_components(spec)
+    share_executors(spec)
     require_size(spec)
     # kfp's own compiler writes with the slow dumper, and leaves half a file on a full disk.
     write_bytes(path, yaml.dump(spec, Dumper=yaml.CSafeDumper, sort_keys=True).encode())

@@ -150,6 +150,15 @@ def test_planning_imports_no_torch_and_writes_nothing(arguments, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_compile_writes_the_pipeline_without_torch(tmp_path):
+    program = "import sys; from realfeatures.cli import main; code = main(); sys.exit('torch' in sys.modules or code)"
+    arguments = ["compile", "--image", "example/realfeatures:1", "-o", "paper.yaml", *settings(TINY)]
+    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "paper.yaml: 6 cells\n"
+    assert "example/realfeatures:1" in (tmp_path / "paper.yaml").read_text()
+
+
 def test_a_plan_lists_every_cell_and_its_work(call, tmp_path):
     code, out, _ = call("plan", "--preset", "paper", "--seed", "0", "--seed", "1", "--out", str(tmp_path))
     assert code == 0

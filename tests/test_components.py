@@ -88,7 +88,7 @@ def test_a_cell_survives_its_way_through_text(preset):
 
 
 def test_a_cell_keeps_the_path_that_its_identity_leaves_out():
-    experiment = load_preset("digits", ["data=folder:pictures", f"data.sha256={'0' * 64}"])
+    experiment = load_preset("digits", ["data=folder:pictures", f"data.sha256={'a' * 64}"])
     (data,) = cells(experiment, [])
     parsed, _ = kfp_runtime.parse_cell(kfp_runtime.cell_text(data, experiment.runtime))
     assert parsed.config.source == "folder:pictures"
@@ -118,7 +118,7 @@ def test_a_retry_replaces_what_the_first_attempt_left(tmp_path):
 
 
 def test_another_version_of_the_code_is_refused_before_any_work(tmp_path):
-    with pytest.raises(SystemExit, match="^error: code .* the image is older .* rebuild") as raised:
+    with pytest.raises(SystemExit, match=r"^error: code .* the image is older .* rebuild") as raised:
         prepare(tmp_path, code="0" * 64)
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []

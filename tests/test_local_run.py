@@ -129,6 +129,7 @@ def test_a_rerun_computes_nothing_and_imports_no_torch(copy):
     assert time.monotonic() - started < 30  # a busy machine; an idle one takes two
 
 
+@pytest.mark.slow  # a run that is stopped and goes on, below, compares the same bytes
 def test_one_job_and_two_give_the_same_bytes(finished, tmp_path):
     out = tmp_path / "run"
     done = run(out, "--jobs", "1")
@@ -140,7 +141,7 @@ def test_a_run_that_is_stopped_and_then_killed_ends_with_the_same_bytes(finished
     out = tmp_path / "run"
     work = out / "partial" / plan.addresses[LONG_CELL]
 
-    stopped = start(out, "--jobs", "2")
+    stopped = start(out, "--jobs", "1")
     wait_for((work / "output").exists)
     time.sleep(0.3)  # into its first epochs
     os.killpg(stopped.pid, signal.SIGINT)  # as a terminal does: the run and its workers
@@ -150,7 +151,7 @@ def test_a_run_that_is_stopped_and_then_killed_ends_with_the_same_bytes(finished
     assert "Traceback" not in stderr
     assert (work / "checkpoint.safetensors").exists()
 
-    killed = start(out, "--jobs", "2")
+    killed = start(out, "--jobs", "1")
     wait_for((work / "output").exists)
     workers = children(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
@@ -158,11 +159,30 @@ def test_a_run_that_is_stopped_and_then_killed_ends_with_the_same_bytes(finished
     wait_for(lambda: not any(is_running(worker) for worker in workers))
     assert (work / "checkpoint.safetensors").exists()
 
-    done = run(out, "--jobs", "2")
+    done = run(out, "--jobs", "1")
     assert done.returncode == 0, done.stderr
     assert json.loads((out / "cells" / plan.addresses[LONG_CELL] / RUN).read_bytes())["resumed"] is True
     assert artifact_bytes(out) == artifact_bytes(finished)
     assert list((out / "partial").iterdir()) == []
+
+
+@pytest.mark.slow
+def test_a_second_interrupt_ends_the_run_at_once(plan, tmp_path):
+    out = tmp_path / "run"
+    running = start(out, "--jobs", "1")
+    wait_for((out / "partial" / plan.addresses[LONG_CELL] / "output").exists)
+    workers = children(running.pid)
+    for worker in workers:
+        os.kill(worker, signal.SIGSTOP)  # a stage that does not come to its next step
+    os.killpg(running.pid, signal.SIGINT)
+    time.sleep(0.5)
+    assert running.poll() is None
+    os.killpg(running.pid, signal.SIGINT)
+    _, stderr = running.communicate(timeout=PATIENCE_SECONDS)
+    assert running.returncode == 130
+    assert "interrupted; go on with: realfeatures run" in stderr
+    assert "Traceback" not in stderr
+    wait_for(lambda: not any(is_running(worker) for worker in workers))
 
 
 def test_a_worker_that_dies_is_one_line_that_names_its_cell(plan, tmp_path):

@@ -5,6 +5,8 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import time
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -315,7 +317,7 @@ def test_the_page_is_self_contained_and_small(original: Run, page: Page) -> None
 
 
 def test_every_picture_says_what_it_is(page: Page, original: Run) -> None:
-    assert page.tags.count("img") == page.tags.count("img") > 0
+    assert page.tags.count("img") == 4 * 10
     assert len([value for value in page.values if value.startswith("alt=")]) == page.tags.count("img")
     assert original.html.count('role="img" aria-label="') == page.tags.count("svg") == 4
 
@@ -380,17 +382,15 @@ def test_a_flag_of_autoattack_is_shown(run: Run) -> None:
 
 
 def test_the_decomposition_is_answered_in_words_from_the_numbers(original: Run) -> None:
-    assert (
-        "With non_robust: the labels that the probe is fitted to lose the accuracy, more than the encoder contrastive"
-        in original.html
-    )
+    assert "With non_robust: the labels that the probe is fitted to lose the accuracy, more than" in original.html
+    assert "nothing is lost that could be told from zero in supervised, contrastive and diffusion" in original.html
     table = Page(original.html).table("paradigm", "crafted set X")
     assert table[("contrastive", "non_robust")]["lost with encoder on X"].startswith("1.0")
     assert table[("contrastive", "non_robust")]["lost with probe on X"].startswith("48.8")
 
 
 def test_published_numbers_stand_beside_ours_on_cifar10_alone(tmp_path: Path, original: Run) -> None:
-    run = Run(tmp_path, load_preset("cifar10-small"), [0])
+    run = Run(tmp_path, load_preset("cifar10-small", ["paradigms=supervised"]), [0])
     run.write()
     run.report()
     assert "MadryLab/constructed-datasets: " not in original.html
@@ -429,7 +429,24 @@ def test_the_terminal_tables_of_an_empty_folder_are_one_clear_line(tmp_path: Pat
 
 def test_a_report_of_two_seeds_takes_seconds(run: Run) -> None:
     assert len(run.grid) == 229
-    started = time.monotonic()
+    started = time.process_time()  # of the processor: a busy machine makes no difference
     run.report()
-    # About 3 s alone; the bound leaves room for a busy machine.
-    assert time.monotonic() - started < 15
+    assert time.process_time() - started < 5
+
+
+def test_a_report_is_written_without_torch(run: Run) -> None:
+    before = run.html
+    program = f"""
+import pathlib, sys
+from realfeatures.grid import cell_addresses, cells
+from realfeatures.presets import load_preset
+from realfeatures.reporting import write_report
+preset = load_preset("digits")
+grid = cells(preset, [0, 1])
+addresses = cell_addresses(grid, runtime=preset.runtime, code="code", versions={{}})
+write_report(pathlib.Path({str(run.out)!r}), preset=preset, seeds=[0, 1], grid=grid, addresses=addresses)
+sys.exit("torch" in sys.modules)
+"""
+    (run.out / "report.html").unlink()
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+    assert run.html == before

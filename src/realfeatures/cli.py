@@ -24,23 +24,27 @@ INTERRUPTED = 130
 PIPE_COLUMNS = 160
 """Width of tables that go into a file or a pipe, where there is no window to ask."""
 
-EXAMPLES = """
-[bold]Examples[/bold]
+# A blank line between all, or the help would join them into one paragraph.
+EXAMPLES = """[bold]Examples[/bold]
 
-  realfeatures run                                    [dim]the demo: digits, a few minutes[/dim]
+  realfeatures run [dim](the demo: digits, a few minutes)[/dim]
+
   realfeatures run --preset digits --out runs/demo --seed 0 --seed 1 --jobs 2
-  realfeatures run --set data=folder:my-pictures --set attack.images=100 --out runs/mine
-  realfeatures plan --preset paper                    [dim]what it would compute; runs nothing[/dim]
-  realfeatures show --out runs/demo                   [dim]the cells of a run[/dim]
+
+  realfeatures run --set data=folder:my-pictures --out runs/mine
+
+  realfeatures plan --preset paper [dim](what it would compute; runs nothing)[/dim]
+
+  realfeatures show --out runs/demo [dim](the cells of a run)[/dim]
+
   realfeatures compile --preset digits --image IMAGE -o paper.yaml
 
-A run that was stopped, killed or failed goes on with the same command.
-"""
+A run that was stopped, killed or failed goes on with the same command."""
 
 app = typer.Typer(
     help="Which features of an image are real? Usefulness and robustness of robust and non-robust features"
     " across learning paradigms.",
-    epilog=EXAMPLES.strip().replace("\n\n", "\0").replace("\n", "\n\n").replace("\0", "\n\n"),
+    epilog=EXAMPLES,
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
@@ -132,7 +136,7 @@ def run(
     from realfeatures.presets import load_preset
 
     folder = out or Path("runs") / preset
-    run_experiment(load_preset(preset, assignments or ()), seeds=_seeds(seed), out=folder, jobs=jobs)
+    run_experiment(load_preset(preset, assignments or ()), seeds=seed or [0], out=folder, jobs=jobs)
     from realfeatures.reporting import summary_tables
 
     _console().print(summary_tables(folder))
@@ -153,16 +157,14 @@ def plan(
 
     [bold]Examples[/bold]
 
-      realfeatures plan --preset paper --seed 0 --seed 1
-
-      realfeatures plan --preset digits --out runs/demo --set probe.epochs=5
+      realfeatures plan --preset digits --out runs/demo --seed 0 --seed 1 --set probe.epochs=5
     """
     from realfeatures.console_tables import plan_tables
     from realfeatures.plan import make_plan
     from realfeatures.presets import load_preset
     from realfeatures.run_folder import RunFolder
 
-    made = make_plan(load_preset(preset, assignments or ()), seeds=_seeds(seed))
+    made = make_plan(load_preset(preset, assignments or ()), seeds=seed or [0])
     done = RunFolder(out or Path("runs") / preset).finished(made.addresses)
     _console().print(plan_tables(made, done))
 
@@ -177,8 +179,6 @@ def show(
     """Show a cell of a run: configuration, inputs, results, time, files and the command that reproduces it.
 
     [bold]Examples[/bold]
-
-      realfeatures show --out runs/demo
 
       realfeatures show seed0/robust/contrastive/attack/robust --out runs/demo
 
@@ -204,7 +204,7 @@ def data() -> None:
 
       realfeatures data
 
-      realfeatures run --set data=folder:my-pictures --set attack.images=100 --out runs/mine
+      realfeatures run --set data=folder:my-pictures --out runs/mine
     """
     from realfeatures.console_tables import data_tables
 
@@ -218,10 +218,6 @@ def compile_(
     preset: PresetOption = "digits",
     seed: SeedOption = None,
     assignments: SetOption = None,
-    profile: Annotated[
-        str | None,
-        typer.Option("--profile", help="Resources of the tasks: cpu or gpu.", show_default="the preset's device"),
-    ] = None,
 ) -> None:
     """Write the Kubeflow pipeline of the same cells; needs the extra `kubeflow` and no torch.
 
@@ -233,9 +229,8 @@ def compile_(
     from realfeatures.plan import make_plan
     from realfeatures.presets import load_preset
 
-    made = make_plan(load_preset(preset, assignments or ()), seeds=_seeds(seed))
-    default_profile = "gpu" if made.preset.runtime.device == "cuda" else "cpu"
-    compile_pipeline(made.preset, seeds=made.seeds, image=image, path=output, profile=profile or default_profile)
+    made = make_plan(load_preset(preset, assignments or ()), seeds=seed or [0])
+    compile_pipeline(made.preset, seeds=made.seeds, image=image, path=output)
     typer.echo(f"{output}: {len(made.grid)} cells")
 
 
@@ -247,21 +242,20 @@ def main() -> int:
     except Interrupted as stopped:
         typer.echo(f"interrupted: {stopped}; go on with: {_own_command()}", err=True)
         return INTERRUPTED
-    except KeyboardInterrupt:
-        typer.echo(f"interrupted; go on with: {_own_command()}", err=True)
-        return INTERRUPTED
     except RealFeaturesError as error:
         return _refuse(str(error))
     except StageCrash as crash:
         typer.echo(f"{crash}\nThis is a bug in realfeatures; finished cells are kept.", err=True)
         return 1
-    except typer.Abort:
-        return 1
+    except (KeyboardInterrupt, typer.Abort):
+        code = INTERRUPTED
     except Exception as error:
         # typer's usage errors; their class has had three homes in as many of its releases
         if not hasattr(error, "format_message"):
             raise
         return _refuse(f"{error.format_message()}; see realfeatures --help")
+    if code == INTERRUPTED:  # a second Ctrl-C, or one outside a run; typer may have made it an exit code
+        typer.echo(f"interrupted; go on with: {_own_command()}", err=True)
     return code if isinstance(code, int) else 0
 
 
@@ -272,10 +266,6 @@ def _refuse(text: str) -> int:
 
 def _own_command() -> str:
     return shlex.join(["realfeatures", *sys.argv[1:]])
-
-
-def _seeds(given: list[int] | None) -> list[int]:
-    return given if given else [0]
 
 
 def _console() -> "Console":

@@ -86,7 +86,12 @@ def execute(
     )
     write_json(
         output / RUN,
-        {"seconds": round(time.monotonic() - started, 3), "host": socket.gethostname(), "resumed": resumed},
+        {
+            "seconds": round(time.monotonic() - started, 3),
+            "host": socket.gethostname(),
+            "processor": run.processor(),
+            "resumed": resumed,
+        },
     )
     commit(output, destination)
     shutil.rmtree(work, ignore_errors=True)

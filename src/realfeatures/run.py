@@ -1,9 +1,11 @@
 """What a stage is given besides its configuration and its inputs: seed, device, precision, checkpoint, progress."""
 
 import hashlib
+import platform
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import torch
 
@@ -67,3 +69,14 @@ class Run:
         # The fused inference path of attention differs in the last bits from the one used for gradients.
         torch.backends.mha.set_fastpath_enabled(False)
         torch.manual_seed(self.seed)
+
+    def processor(self) -> str:
+        """Return the name of the CPU or GPU that the stage computes on."""
+        if self.runtime.device == "cuda":
+            return torch.cuda.get_device_name()
+        try:
+            lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        except OSError:  # not Linux
+            lines = []
+        names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+        return next(names, "") or platform.processor() or platform.machine()

@@ -50,6 +50,7 @@ def _answer(lookup: Lookup, features: str, paradigms: Sequence[str]) -> Answer:
 _VERDICTS = {
     "probe": "the labels lose it",
     "encoder": "the encoder loses it",
+    "both": "both lose it, and cannot be told apart",
     "neither": "neither can be told from zero",
     "open": "the two cannot be told apart",
 }
@@ -57,6 +58,7 @@ _VERDICTS = {
 _SUMMARIES = {
     "probe": "the labels that the probe is fitted to lose the accuracy, more than the encoder does, in",
     "encoder": "the encoder loses it, more than the labels that the probe is fitted to, in",
+    "both": "both lose it, and cannot be told apart, in",
     "neither": "nothing is lost that could be told from zero in",
     "open": "the two losses cannot be told apart in",
 }
@@ -68,6 +70,8 @@ def _culprit(encoder: Interval, probe: Interval) -> str:
         return "probe"
     if encoder.low > probe.high:
         return "encoder"
+    if encoder.low > 0 and probe.low > 0:
+        return "both"
     return "neither" if encoder.low <= 0 and probe.low <= 0 else "open"
 
 

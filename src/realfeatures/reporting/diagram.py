@@ -14,6 +14,15 @@ TOP = 34
 
 COLUMNS = ("data", "sources", "crafted sets", "encoders", "linear probes", "attacks")
 
+DRAWN_PORTS = {
+    "pretrain": "train_set",
+    "match_representations": "source",
+    "perturb_towards_targets": "source",
+    "linear_probe": "encoder",
+    "attack": "probe",
+}
+"""The one input of each stage that is drawn: all of them would be a tangle."""
+
 
 @dataclass
 class Group:
@@ -77,8 +86,7 @@ def _groups(experiment: Experiment) -> dict[tuple[int, str], Group]:
         group.cells += 1
         group.done += found is not None
         group.seconds += float(found.run.get("seconds") or 0.0) if found else 0.0
-        # What every box reads, the natural images, would hide all other lines.
-        parents = {places[key] for port, key in cell.inputs.items() if port not in ("test_set", "natural")}
+        parents = {places[key] for port, key in cell.inputs.items() if port == DRAWN_PORTS.get(cell.stage)}
         group.parents |= {parent for parent in parents if parent[0] < place[0]}
     return groups
 

@@ -79,7 +79,7 @@ def usefulness_bars(rows: Sequence[Row], config: Mapping[str, Any], *, chance: f
         _legend(figure, features)
 
     text = "Clean accuracy on natural test images, by paradigm, one bar for each training set"
-    return _svg(draw, size=(9.6, 3.5), title=text)
+    return _svg(draw, size=(_width(len(table.rows), 1.6), 3.5), title=text)
 
 
 def robustness_curves(rows: Sequence[Row], config: Mapping[str, Any]) -> str:
@@ -100,7 +100,7 @@ def robustness_curves(rows: Sequence[Row], config: Mapping[str, Any]) -> str:
         _legend(figure, config["features"], lines=True, extra=True)
 
     text = "Accuracy over the size of the perturbation, by paradigm, one line for each training set"
-    return _svg(draw, size=(9.6, 0.55 + 2.5 * len(norms)), title=text)
+    return _svg(draw, size=(_width(len(config["paradigms"]), 2.4), 0.55 + 2.5 * len(norms)), title=text)
 
 
 def training_curves(curves: Curves) -> str:
@@ -122,7 +122,7 @@ def training_curves(curves: Curves) -> str:
         _legend(figure, list(dict.fromkeys(f for sets in curves.values() for f in sets)), lines=True)
 
     text = "Training loss over epochs, by paradigm, one line for each training set and seed"
-    return _svg(draw, size=(9.6, 2.6), title=text)
+    return _svg(draw, size=(_width(len(curves), 1.92), 2.6), title=text)
 
 
 def _bar(axes: "Axes", x: float, accuracy: Accuracy, features: str) -> None:
@@ -185,6 +185,11 @@ def _legend(figure: "Figure", features: Sequence[str], *, lines: bool = False, e
     figure.legend(handles, names, loc="outside upper left", ncols=len(names), handlelength=1.4, columnspacing=1.6)
 
 
+def _width(panels: int, each: float) -> float:
+    """Return a figure's width in inches: the legend needs six, the page has room for 9.6."""
+    return min(9.6, max(6.0, panels * each))
+
+
 def _svg(draw: Callable[["Figure"], None], *, size: tuple[float, float], title: str) -> str:
     """Draw a figure and return its <svg> element alone, with a title that screen readers speak."""
     import matplotlib as mpl
@@ -207,4 +212,5 @@ def _svg(draw: Callable[["Figure"], None], *, size: tuple[float, float], title: 
     body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
     body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
     spoken = html.escape(title)
-    return re.sub(r"<svg([^>]*)>", rf'<svg\1 role="img" aria-label="{spoken}"><title>{spoken}</title>', body, count=1)
+    shown = f'style="max-width:{size[0] / 9.6 * 70:.1f}rem" role="img" aria-label="{spoken}"'
+    return re.sub(r"<svg([^>]*)>", rf"<svg\1 {shown}><title>{spoken}</title>", body, count=1)

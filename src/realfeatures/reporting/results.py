@@ -4,7 +4,6 @@ The form is documented in docs/results.schema.json.
 """
 
 import json
-import platform
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -175,28 +174,12 @@ def _length(found: Finished | None, split: str) -> int | None:
 
 
 def _device(experiment: Experiment) -> dict[str, Any]:
-    """Return on what the cells ran; a run.json that names its processor is believed before this machine."""
+    """Return on what the cells ran, which need not be the machine that writes the report."""
     runtime = experiment.preset.runtime
     named = {str(found.run["processor"]) for found in experiment.finished.values() if "processor" in found.run}
-    processor = ", ".join(sorted(named)) or (_gpu_name() if runtime.device == "cuda" else _cpu_name())
     return {
         "name": runtime.device,
         "precision": runtime.precision,
         "threads": runtime.threads,
-        "processor": processor,
+        "processor": ", ".join(sorted(named)) or "unknown",
     }
-
-
-def _cpu_name() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        lines = []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, "") or platform.processor() or platform.machine()
-
-
-def _gpu_name() -> str:
-    import torch  # only for a name, and only where a GPU was asked for
-
-    return torch.cuda.get_device_name() if torch.cuda.is_available() else "unknown GPU"

@@ -71,7 +71,7 @@ def judge(claim: Claim, rows: Iterable[Mapping[str, Any]], *, classes: int) -> V
     judged = tuple(_judge(comparison, measurements, classes) for comparison in claim.comparisons)
     missing = (*claim.needs, *dict.fromkeys(name for one in judged for name in one.missing))
     if missing:
-        return Verdict(claim, "not tested", tuple(f"not measured: {name}" for name in missing), judged, missing)
+        return Verdict(claim, "not tested", (f"not measured: {'; '.join(missing)}",), judged, missing)
     outcomes = {one.outcome for one in judged}
     if "contradicts" in outcomes:
         return Verdict(claim, "contradicted", _reasons("contradicts", judged, classes), judged)
@@ -123,7 +123,9 @@ def _judge(comparison: Comparison, measurements: Measurements, classes: int) -> 
     wanted = [one for one in (comparison.measure, comparison.reference) if one is not None]
     found = [measurements.of(measure) for measure in wanted]
     common = sorted(set.intersection(*(set(seeds) for seeds in found)))
-    if not common or not classes:
+    if not classes:
+        return Judged(comparison=comparison, outcome="missing", missing=("the number of classes",))
+    if not common:
         absent = tuple(str(one) for one, seeds in zip(wanted, found, strict=True) if not seeds)
         return Judged(comparison=comparison, outcome="missing", missing=absent or ("one seed with all its cells",))
     chance = 1 / classes if comparison.floor == "chance" else 0.0

@@ -1,0 +1,47 @@
+"""Stable names for a compiled pipeline's components and executors.
+
+kfp 2.17 numbers those of nested pipelines in an order that changes from process to process. kfp.local
+keys its cache, and names a task's folder, by the component: the same experiment must have the same names.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+
+def name_components(spec: dict[str, Any]) -> None:
+    """Name every component, in place, after what a person reads on its task and on those around it."""
+    named: dict[str, Any] = {}
+
+    def visit(level: Mapping[str, Any], path: str) -> None:
+        for task in level["dag"]["tasks"].values():
+            name = f"{path}-{slug(task['taskInfo']['name'])}"
+            component = named[name] = spec["components"][task["componentRef"]["name"]]
+            task["componentRef"]["name"] = name
+            if "dag" in component:
+                visit(component, name)
+
+    visit(spec["root"], "comp")
+    spec["components"] = named
+
+
+def share_executors(spec: dict[str, Any]) -> None:
+    """Let all components with equal containers name one executor, in place.
+
+    kfp gives each task an executor of its own. Where it renames those of nested pipelines, it leaves some
+    unused and gives theirs to others; here every executor is equal to the one that its task had.
+    """
+    executors, labels = spec["deploymentSpec"]["executors"], {}
+    for _, component in sorted(spec["components"].items()):
+        if "executorLabel" in component:
+            executor = executors[component["executorLabel"]]
+            text = json.dumps(executor, sort_keys=True)
+            function = slug(executor["container"]["args"][-1])
+            component["executorLabel"] = labels.setdefault(text, f"exec-{function}-{len(labels) + 1}")
+    spec["deploymentSpec"]["executors"] = {label: json.loads(text) for text, label in labels.items()}
+
+
+def slug(name: str) -> str:
+    """Return a name in lower case, digits and hyphens, as Kubernetes wants it."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
