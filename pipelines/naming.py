@@ -32,7 +32,8 @@ def share_executors(spec: dict[str, Any]) -> None:
     kfp gives each task an executor of its own. Where it renames those of nested pipelines, it leaves some
     unused and gives theirs to others; here every executor is equal to the one that its task had.
     """
-    executors, labels = spec["deploymentSpec"]["executors"], {}
+    executors = spec["deploymentSpec"]["executors"]
+    labels: dict[str, str] = {}
     for _, component in sorted(spec["components"].items()):
         if "executorLabel" in component:
             executor = executors[component["executorLabel"]]

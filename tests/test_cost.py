@@ -6,6 +6,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from realfeatures.config import Preset, ResNetConfig
 from realfeatures.cost import (
     Cost,
+    dimension,
     estimate,
     forward_flops,
     mae_flops,
@@ -77,6 +78,7 @@ def test_encoder_estimate_agrees_with_the_counter(preset, info, paradigm):
     encoder = PARADIGMS[paradigm].build(config, ImageShape(info.channels, info.height, info.width)).eval()
     with torch.no_grad():
         assert forward_flops(config, info) == pytest.approx(counted(lambda: encoder(images(info))), rel=WITHIN)
+        assert dimension(config, info) == encoder(images(info)).shape[1]
 
 
 @pytest.mark.parametrize(("preset", "info"), preset_and_info(), ids=["digits", "small", "paper"])
@@ -122,14 +124,32 @@ def costs_of(preset: Preset) -> dict[str, Cost]:
     return {cell.key: estimate(cell, preset, info) for cell in cells(preset, [0])}
 
 
-def test_known_cells_of_the_digits_preset():
-    costs = costs_of(PRESETS["digits"]())
+def test_the_images_of_known_cells():
+    costs = costs_of(
+        load_preset(
+            "digits",
+            [
+                "supervised.optimizer.epochs=30",
+                "supervised.optimizer.batch_size=128",
+                "adversarial.optimizer.epochs=60",
+                "adversarial.optimizer.batch_size=128",
+                "adversarial.attack.steps=5",
+                "contrastive.optimizer.epochs=40",
+                "contrastive.optimizer.batch_size=256",
+                "robust.steps=100",
+                "attack.images=250",
+                "attack.pgd_steps=10",
+                "attack.autoattack_images=100",
+            ],
+        )
+    )
     epoch = 1297 // 128 * 128  # the last incomplete batch is dropped
     assert costs["data"].images == 1797
     assert costs["seed0/natural/supervised/encoder"].images == 30 * epoch
     assert costs["seed0/sources/adversarial/encoder"].images == 60 * epoch * (1 + 5)
     assert costs["seed0/natural/contrastive/encoder"].images == 40 * 2 * (1297 // 256 * 256)
     assert costs["seed0/robust/images"].images == 1297 * (100 + 1)
+    # Clean accuracy on all 500, PGD at three epsilons, AutoAttack at one.
     assert costs["seed0/controls/pixels/attack/robust"].images == 500 + 3 * 10 * 250
     autoattack = 100 * (100 + 2 * 9 * 100 + 5000)
     assert costs["seed0/natural/supervised/attack/natural"].images == 500 + 3 * 10 * 250 + autoattack
@@ -142,6 +162,13 @@ def test_every_preset_has_an_estimate_of_every_cell():
         # Only the data and the encoders that learn nothing need no network.
         without = {key for key, cost in costs.items() if cost.flops == 0}
         assert without == {"data", "seed0/controls/pixels/encoder", "seed0/controls/untrained/encoder"}
+
+
+def test_autoattack_weighs_what_it_is_likely_to_do_and_not_its_bound():
+    costs = costs_of(PRESETS["digits"]())
+    attacked, other = "seed0/natural/supervised/attack/natural", "seed0/natural/supervised/attack/robust"
+    bound = costs[attacked].flops / costs[other].flops
+    assert 1 < costs[attacked].weight / costs[other].weight < bound
 
 
 @pytest.mark.parametrize("factor", [2, 3])

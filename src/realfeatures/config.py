@@ -201,8 +201,8 @@ class MaskedConfig(Config):
     decoder_blocks: PositiveInt
     heads: PositiveInt
     mask_ratio: Annotated[float, Field(gt=0, lt=1)]
-    pooling: Literal["class_token", "mean"]
-    """The representation: the class token, or the mean of the patches' tokens."""
+    feature_pool: PositiveInt | None = None
+    """The representation: the patches' tokens averaged to feature_pool x feature_pool; None: the class token."""
     optimizer: OptimizerConfig
     augmentation: CropFlipConfig
 

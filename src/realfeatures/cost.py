@@ -44,10 +44,13 @@ AUTOATTACK_TARGETS = 9
 AUTOATTACK_QUERIES = 5000
 """Square attack's queries, each a forward pass."""
 
+AUTOATTACK_LIKELY_SHARE = 0.2
+"""chosen: on digits, AutoAttack did between a twentieth and two fifths of its upper bound."""
+
 FLOPS_PER_SECOND = 15e9
-"""chosen: what one core of a 2025 server does on these small models; it weighs cells against each other only."""
-SECONDS_PER_IMAGE = 20e-6
-"""chosen: what a pass of a tiny image costs besides its arithmetic; for the same use."""
+"""chosen: what one busy core did on the digits preset's models; it weighs cells against each other only."""
+SECONDS_PER_IMAGE = 5e-6
+"""chosen: what a pass of a tiny image costs besides its arithmetic; measured on linear probes, for the same use."""
 
 
 @dataclass(frozen=True)
@@ -56,14 +59,11 @@ class Cost:
 
     flops: float = 0.0
     images: int = 0
+    weight: float = 0.0
+    """Roughly how many seconds of one CPU core it is likely to take: for the order of cells and the time left."""
 
     def __add__(self, other: "Cost") -> "Cost":
-        return Cost(self.flops + other.flops, self.images + other.images)
-
-    @property
-    def weight(self) -> float:
-        """Return roughly how many seconds of one CPU core it takes: for the order of cells and time left, no more."""
-        return self.flops / FLOPS_PER_SECOND + self.images * SECONDS_PER_IMAGE
+        return Cost(self.flops + other.flops, self.images + other.images, self.weight + other.weight)
 
 
 def total(costs: Sequence[Cost]) -> Cost:
@@ -76,7 +76,7 @@ def estimate(cell: Cell, preset: Preset, info: SourceInfo) -> Cost:
     config = cell.config
     match config:
         case DataConfig():
-            return Cost(0.0, info.train + info.test)
+            return _passes(info.train + info.test, 0.0)
         case MatchingConfig() | TargetedConfig():
             source = preset.adversarial if cell.labels["features"] == Features.ROBUST else preset.supervised
             return _synthesis(config, forward_flops(source, info), info)
@@ -112,7 +112,7 @@ def dimension(config: Config, info: SourceInfo) -> int:
     """Return the length of an encoder's representation."""
     match config:
         case MaskedConfig():
-            return config.width
+            return config.width * (config.feature_pool or 1) ** 2
         case DiffusionConfig():
             return config.width * config.multipliers[-1] * config.feature_pool**2
         case ControlConfig(paradigm=Control.PIXELS):
@@ -248,9 +248,11 @@ def _attack(config: AttackConfig, flops: float, info: SourceInfo) -> Cost:
     for _ in config.pgd:
         cost += _passes(config.images * config.pgd_steps, INPUT_GRADIENT * flops)
     for _ in config.autoattack:
+        images, likely = config.autoattack_images, AUTOATTACK_LIKELY_SHARE
         runs = 1 + 2 * min(AUTOATTACK_TARGETS, info.classes - 1)
-        cost += _passes(config.autoattack_images * runs * AUTOATTACK_STEPS, INPUT_GRADIENT * flops)
-        cost += _passes(config.autoattack_images * AUTOATTACK_QUERIES, flops)
+        steps = images * runs * AUTOATTACK_STEPS
+        cost += _passes(steps, INPUT_GRADIENT * flops, likely_share=likely)
+        cost += _passes(images * AUTOATTACK_QUERIES, flops, likely_share=likely)
     return cost
 
 
@@ -269,8 +271,9 @@ def _trained_images(optimizer: OptimizerConfig, info: SourceInfo) -> int:
     return optimizer.epochs * (info.train // batch) * batch
 
 
-def _passes(images: int, flops: float) -> Cost:
-    return Cost(images * flops, images)
+def _passes(images: int, flops: float, *, likely_share: float = 1.0) -> Cost:
+    weight = likely_share * images * (flops / FLOPS_PER_SECOND + SECONDS_PER_IMAGE)
+    return Cost(images * flops, images, weight)
 
 
 def _patches(config: MaskedConfig, info: SourceInfo) -> int:

@@ -37,8 +37,6 @@ from realfeatures.provenance import code_digest, library_versions
 
 logger = logging.getLogger(__name__)
 
-ProgressCallback = Callable[[int, int], None]
-
 LINE_SECONDS = 60.0
 """Time between two lines of progress in a pod's log."""
 
@@ -249,7 +247,7 @@ def _execute(cell: Cell, runtime: RuntimeConfig, *, inputs: Mapping[str, Artifac
     output.metadata.update({**cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
 
 
-def _log_progress(key: str) -> ProgressCallback:
+def _log_progress(key: str) -> Callable[[int, int], None]:
     """Return a callback that logs a line now and then, since a pod's log has no terminal."""
     logged_at = time.monotonic()
 

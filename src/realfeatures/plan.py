@@ -114,6 +114,11 @@ def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
             f"masked.patch_size {patch} is a whole side of the images' {info.height}x{info.width} pixels;"
             " use a smaller one, so that there is something to mask"
         )
+    tokens = min(info.height, info.width) // patch
+    if config.feature_pool is not None and config.feature_pool > tokens:
+        raise ConfigError(
+            f"masked.feature_pool {config.feature_pool} is above the {tokens} patches a side; use at most {tokens}"
+        )
 
 
 def _check_diffusion(config: DiffusionConfig, info: SourceInfo) -> None:

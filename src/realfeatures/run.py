@@ -6,6 +6,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 
@@ -28,6 +29,9 @@ class Run:
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(device="cpu"))
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     progress: ProgressCallback = no_progress
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    """Of images and convolutions: the tensor cores' own, and on a CPU 1.2 times faster for 8x8 images in float32
+    and 2 to 3 times with bfloat16."""
     """Told how many of a stage's steps are done."""
 
     @property
@@ -46,13 +50,6 @@ class Run:
             return nullcontext()
         return torch.autocast(self.runtime.device, dtype=torch.bfloat16)
 
-    @property
-    def memory_format(self) -> torch.memory_format:
-        """Channels last is faster in bfloat16 and on CUDA, and slower for small float32 images on a CPU."""
-        if self.runtime.device == "cuda" or self.runtime.precision == "bfloat16":
-            return torch.channels_last
-        return torch.contiguous_format
-
     def start(self) -> None:
         """Set what is global in torch: threads, determinism, and the seed of weight initialisation.
 
@@ -64,7 +61,7 @@ class Run:
         torch.set_num_threads(self.runtime.threads)
         # warn_only: a few CUDA kernels have no deterministic form; on a CPU all that is used here has.
         torch.use_deterministic_algorithms(True, warn_only=self.runtime.device == "cuda")
-        # Filling fresh memory guards against reading it unset, which nothing here does; it costs a CPU 7 % of a training.
+        # Filling fresh memory guards against reading it unset, which nothing here does; it cost a training 7 %.
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         # The fused inference path of attention differs in the last bits from the one used for gradients.
         torch.backends.mha.set_fastpath_enabled(False)

@@ -88,7 +88,11 @@ class RunFolder:
             return Preset.model_validate(content["preset"]), [int(seed) for seed in content["seeds"]]
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (ValueError, KeyError, TypeError, ValidationError):
+        except ValidationError:
+            raise ConfigError(
+                f"{path}: its preset has other fields than this version of realfeatures; choose another --out"
+            ) from None
+        except (ValueError, KeyError, TypeError):
             raise ArtifactError(
                 f"{path}: is damaged, expected a preset and its seeds; delete {self.path} or choose another --out"
             ) from None

@@ -179,6 +179,17 @@ class _Loop:
             "global_generators": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
         }
 
+    def _match_layouts(self) -> None:
+        """Lay the optimiser's state out in memory as its weights are, which a checkpoint does not keep.
+
+        A fused step walks through memory whatever the strides: channels-last weights with a momentum in another
+        order would each be moved by another weight's momentum.
+        """
+        for parameter, values in self.optimizer.state.items():
+            for name, value in values.items():
+                if torch.is_tensor(value) and value.shape == parameter.shape:
+                    values[name] = torch.empty_like(parameter).copy_(value)
+
     def restore(self, state: dict[str, Any] | None) -> None:
         """Go on from a saved state; start from the beginning where there is none."""
         if state is None:
@@ -187,6 +198,7 @@ class _Loop:
         self.epoch_loss.copy_(state["epoch_loss"])
         self.module.load_state_dict(state["module"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self._match_layouts()
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.generator.set_state(state["generator"])

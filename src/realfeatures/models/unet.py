@@ -16,7 +16,7 @@ CHANNELS_PER_GROUP = 4
 
 
 class UNet(nn.Module):
-    """Predicts the noise in images (N, C, H, W) float, about [-1, 1], at timesteps (N,) int64."""
+    """Predicts the noise in images (N, C, H, W) float, about [-1, 1], at timesteps (N,) int64, or (1,) for all."""
 
     def __init__(self, config: DiffusionConfig, *, channels: int, resolution: int) -> None:
         super().__init__()

@@ -1,6 +1,7 @@
 """The vision transformer of MAE (He et al. 2022): an encoder of the visible patches and a light decoder."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realfeatures.config import MaskedConfig
@@ -10,7 +11,7 @@ INITIAL_STD = 0.02
 
 
 class MaskedEncoder(nn.Module):
-    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, width).
+    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
 
     `encode` is the same network on a chosen subset of the patches, which is how it is pretrained. The
     encoder owns its normalisation to [-1, 1].
@@ -18,18 +19,22 @@ class MaskedEncoder(nn.Module):
 
     def __init__(self, config: MaskedConfig, *, channels: int, height: int, width: int) -> None:
         super().__init__()
-        self.dimension = config.width
-        self.pooling = config.pooling
+        self.feature_pool = config.feature_pool
+        self.dimension = config.width * (config.feature_pool or 1) ** 2
         self.embed = nn.Conv2d(channels, config.width, config.patch_size, stride=config.patch_size)
         self.class_token = nn.Parameter(INITIAL_STD * torch.randn(1, 1, config.width))
-        rows, columns = height // config.patch_size, width // config.patch_size
-        self.register_buffer("positions", sine_cosine_positions(rows, columns, config.width), persistent=False)
+        self.rows, self.columns = height // config.patch_size, width // config.patch_size
+        positions = sine_cosine_positions(self.rows, self.columns, config.width)
+        self.register_buffer("positions", positions, persistent=False)
         self.blocks = transformer(config.width, config.heads, config.encoder_blocks)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return representations (N, width) of whole images."""
+        """Return representations (N, dimension) of whole images."""
         tokens = self.encode(images)
-        return tokens[:, 0] if self.pooling == "class_token" else tokens[:, 1:].mean(dim=1)
+        if self.feature_pool is None:
+            return tokens[:, 0]
+        grid = tokens[:, 1:].transpose(1, 2).unflatten(2, (self.rows, self.columns))  # (N, width, rows, columns)
+        return F.adaptive_avg_pool2d(grid, self.feature_pool).flatten(1)
 
     def encode(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
         """Return encoded tokens.

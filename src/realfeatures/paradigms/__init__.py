@@ -10,6 +10,7 @@ from realfeatures.artifacts import load_tensors, read_manifest
 from realfeatures.config import Control, Paradigm, PretrainConfig
 from realfeatures.data.images import ImageSet
 from realfeatures.errors import ArtifactError
+from realfeatures.models.resnet import fold_batch_norm
 from realfeatures.paradigms import contrastive, control, diffusion, masked, supervised
 from realfeatures.paradigms.base import ENCODER_FILE, ImageShape, ParadigmModule, Pretrained, frozen, place
 from realfeatures.run import Run
@@ -32,7 +33,7 @@ def pretrain(config: PretrainConfig, images: ImageSet, run: Run) -> Pretrained:
 
 
 def load_encoder(folder: Path, run: Run) -> nn.Module:
-    """Return the encoder of an artifact, frozen and in eval mode, on the run's device.
+    """Return the encoder of an artifact, frozen, in eval mode and with its BatchNorms folded, on the run's device.
 
     Raises:
         ArtifactError: not an encoder, changed, or its weights do not fit its configuration.
@@ -45,4 +46,4 @@ def load_encoder(folder: Path, run: Run) -> nn.Module:
     except RuntimeError as error:
         reason = str(error).splitlines()[-1].strip()
         raise ArtifactError(f"{folder.name}/{ENCODER_FILE}: does not fit its configuration: {reason}") from None
-    return frozen(place(encoder, run))
+    return place(fold_batch_norm(frozen(encoder)), run)

@@ -25,20 +25,23 @@ class DiffusionEncoder(nn.Module):
     """
 
     noise: Tensor
+    signal: Tensor
 
     def __init__(self, config: DiffusionConfig, shape: ImageShape) -> None:
         super().__init__()
         self.config = config
         self.unet = UNet(config, channels=shape.channels, resolution=shape.height)
         self.register_buffer("noise", torch.randn(1, shape.channels, shape.height, shape.width))
+        signal = alphas_cumprod(config, torch.device("cpu"))[config.timestep : config.timestep + 1]
+        self.register_buffer("signal", signal, persistent=False)
         self.dimension = config.width * config.multipliers[-1] * config.feature_pool**2
 
     def forward(self, images: Tensor) -> Tensor:
         """Return representations (N, dimension)."""
-        timesteps = torch.full((len(images),), self.config.timestep, device=images.device)
-        signal = alphas_cumprod(self.config, images.device)[timesteps]
-        noised = q_sample(2 * images - 1, self.noise.expand_as(images), signal)
-        features = self.unet.features(noised, timesteps, self.config.feature_block)
+        # One timestep for the whole batch: its embedding is computed once and broadcast.
+        timestep = torch.full((1,), self.config.timestep, device=images.device)
+        noised = q_sample(2 * images - 1, self.noise, self.signal)
+        features = self.unet.features(noised, timestep, self.config.feature_block)
         return F.adaptive_avg_pool2d(features, self.config.feature_pool).flatten(1)
 
 
@@ -86,8 +89,8 @@ def q_sample(clean: Tensor, noise: Tensor, signal: Tensor) -> Tensor:
 
     Args:
         clean: (N, C, H, W) images in [-1, 1].
-        noise: (N, C, H, W) standard normal.
-        signal: (N,) the cumulated alpha of each image's timestep.
+        noise: (N, C, H, W) standard normal, or (1, C, H, W) for all.
+        signal: (N,) the cumulated alpha of each image's timestep, or (1,) for all.
 
     Source: Ho et al. 2020, equation 4.
     """
