@@ -265,9 +265,9 @@ def digits() -> Preset:
         learning_rate=0.1,
         weight_decay=5e-4,
         batch_size=128,
-        epochs=30,
+        epochs=15,  # chosen: natural accuracy is 0.97 after 10 as after 30
         schedule="cosine",
-        warmup_epochs=5,
+        warmup_epochs=3,
     )
     return _derive(
         paper(),
@@ -278,7 +278,7 @@ def digits() -> Preset:
             "supervised": SupervisedConfig(model=resnet, optimizer=one_cycle, augmentation=shift),
             "adversarial": AdversarialConfig(
                 model=resnet,
-                optimizer=one_cycle,
+                optimizer=one_cycle.model_copy(update={"epochs": 20}),
                 augmentation=shift,
                 # prototype: epsilon 0.75 on 64 pixels; step chosen: 2.5 epsilon / steps, as MadryLab/robustness
                 attack=PGDConfig(norm=Norm.L2, epsilon=0.75, step_size=0.375, steps=5),
@@ -299,18 +299,18 @@ def digits() -> Preset:
             "contrastive.temperature": 0.2,  # prototype
             "contrastive.optimizer.learning_rate": 3e-3,
             "contrastive.optimizer.batch_size": 256,
-            "contrastive.optimizer.epochs": 30,
-            "contrastive.optimizer.warmup_epochs": 3,
+            "contrastive.optimizer.epochs": 20,
+            "contrastive.optimizer.warmup_epochs": 2,
             "masked.patch_size": 2,
             "masked.width": 48,
-            "masked.encoder_blocks": 2,
+            "masked.encoder_blocks": 1,  # chosen by natural accuracy: as good as 2
             "masked.decoder_blocks": 1,
             "masked.heads": 3,
             "masked.feature_pool": 2,
             "masked.optimizer.batch_size": 64,  # chosen by natural accuracy: 800 updates instead of 400
             "masked.optimizer.learning_rate": 3e-3,
-            "masked.optimizer.epochs": 40,
-            "masked.optimizer.warmup_epochs": 4,
+            "masked.optimizer.epochs": 30,
+            "masked.optimizer.warmup_epochs": 3,
             "masked.augmentation": shift,
             "diffusion.width": 16,
             "diffusion.multipliers": (1, 2),
@@ -321,8 +321,8 @@ def digits() -> Preset:
             "diffusion.feature_pool": 2,
             "diffusion.optimizer.batch_size": 128,
             "diffusion.optimizer.learning_rate": 2e-3,
-            "diffusion.optimizer.epochs": 15,  # chosen: 10 and 30 reach the same natural accuracy
-            "diffusion.optimizer.warmup_epochs": 1.5,
+            "diffusion.optimizer.epochs": 10,  # chosen: 10 and 30 reach the same natural accuracy
+            "diffusion.optimizer.warmup_epochs": 1,
             "diffusion.augmentation": shift,
             "robust.steps": 100,
             "robust.decay": True,
@@ -335,11 +335,12 @@ def digits() -> Preset:
             "probe.batch_size": 128,
             "probe.epochs": 50,
             "probe.learning_rate": 1e-2,
-            "attack.images": 250,
-            "attack.pgd": tuple(ThreatModel(norm=Norm.L2, epsilon=epsilon) for epsilon in (0.25, 0.5, 1.0)),
+            "attack.images": 200,
+            "attack.pgd": tuple(ThreatModel(norm=Norm.L2, epsilon=epsilon) for epsilon in (0.25, 0.5, 0.75)),
             "attack.pgd_steps": 10,
-            "attack.autoattack": (ThreatModel(norm=Norm.L2, epsilon=0.5),),
-            "attack.autoattack_images": 100,
+            # The robust source's own radius, as the paper's 0.5 is.
+            "attack.autoattack": (ThreatModel(norm=Norm.L2, epsilon=0.75),),
+            "attack.autoattack_images": 64,
         },
     )
 
