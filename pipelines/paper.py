@@ -15,13 +15,14 @@ from kfp import dsl
 
 from realfeatures.artifacts import write_bytes
 from realfeatures.components.report import report
-from realfeatures.config import Features, Preset, canonical_json
+from realfeatures.config import Preset
 from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cells, images_key
 from realfeatures.pipelines.naming import name_components, share_executors
 from realfeatures.pipelines.nesting import MAX_PARTS, Level, Step, Task, nest
 from realfeatures.pipelines.size import require_size
 from realfeatures.provenance import code_digest
+from realfeatures.vocabulary import Features, canonical_json
 
 
 def compile_pipeline(preset: Preset, *, seeds: Sequence[int], image: str, path: Path) -> None:

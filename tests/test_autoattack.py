@@ -11,8 +11,9 @@ from torch import Tensor, nn
 
 from realfeatures.attacks.autoattack import STANDARD, AutoAttackResult, autoattack, suite
 from realfeatures.checkpoint import Checkpoint
-from realfeatures.config import Norm, ThreatModel
+from realfeatures.config import ThreatModel
 from realfeatures.errors import ConfigError, DataError, Interrupted
+from realfeatures.vocabulary import Norm
 
 SEED = 3
 BATCH = 4

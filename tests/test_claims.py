@@ -5,10 +5,10 @@ from collections.abc import Mapping
 import pytest
 
 from realfeatures.claims import FAR_ABOVE_CHANCE, WIDELY, Comparison, Measure, claims_for, matched
-from realfeatures.config import Features, Paradigm
 from realfeatures.errors import ConfigError
 from realfeatures.reporting.statistics import wilson_interval
 from realfeatures.reporting.verdicts import Verdict, as_json, judge_all
+from realfeatures.vocabulary import Features, Paradigm
 
 USUAL = {
     ("natural", "natural"): {"supervised": 0.99, "contrastive": 0.98, "masked": 0.97, "diffusion": 0.97},

@@ -13,13 +13,13 @@ from realfeatures import kfp_runtime
 from realfeatures.artifacts import RUN, InputDir, OutputDir, read_manifest, read_record, seal, write_json
 from realfeatures.components.collect import collect
 from realfeatures.components.report import report
-from realfeatures.config import Control, Features
 from realfeatures.errors import ConfigError
 from realfeatures.grid import cell_addresses, cells
 from realfeatures.pipelines.nesting import COMPONENTS, MAX_PARTS
 from realfeatures.presets import load_preset
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.stages import STAGES
+from realfeatures.vocabulary import Control, Features
 
 DIGITS = load_preset("digits", ["data.train_size=40", "data.test_size=20"])
 

@@ -7,11 +7,12 @@ from torch import nn
 
 from realfeatures.artifacts import OutputDir, load_tensors
 from realfeatures.checkpoint import Checkpoint
-from realfeatures.config import AttackConfig, Norm, ThreatModel
+from realfeatures.config import AttackConfig, ThreatModel
 from realfeatures.data.images import ImageSet, to_float
 from realfeatures.errors import ConfigError, Interrupted
 from realfeatures.evaluation import Evaluation, evaluate
 from realfeatures.run import Run
+from realfeatures.vocabulary import Norm
 
 CLASSES = 4
 """The fewest for the standard AutoAttack, which is then fastest."""

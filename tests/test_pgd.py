@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from realfeatures.attacks.pgd import ascend, ball, pgd, targeted, untargeted
-from realfeatures.config import Norm, PGDConfig
+from realfeatures.config import PGDConfig
+from realfeatures.vocabulary import Norm
 
 NORMS = list(Norm)
 

@@ -8,13 +8,14 @@ from torch import nn
 
 from realfeatures import paradigms
 from realfeatures.artifacts import seal
-from realfeatures.config import Control, ControlConfig, ProbeConfig
+from realfeatures.config import ControlConfig, ProbeConfig
 from realfeatures.data.images import ImageSet, to_float
 from realfeatures.errors import ArtifactError
 from realfeatures.paradigms.base import ImageShape, Pretrained, frozen
 from realfeatures.presets import load_preset
 from realfeatures.probe import extract, fit, load_classifier
 from realfeatures.run import Run
+from realfeatures.vocabulary import Control
 
 FAST = ProbeConfig(epochs=5, batch_size=128, learning_rate=1e-2)
 
@@ -70,7 +71,8 @@ def test_a_classifier_read_back_computes_the_same_logits(tmp_path, standard: Pre
     model = load_classifier(tmp_path, tmp_path, Run(seed=0))
     images = to_float(digits_test.images[:50])
     with torch.no_grad():
-        assert torch.equal(model(images), standard.head(standard.encoder(images)))
+        # Not bit by bit: reading back folds the BatchNorms.
+        torch.testing.assert_close(model(images), standard.head(standard.encoder(images)), rtol=1e-4, atol=1e-4)
     assert not any(parameter.requires_grad for parameter in model.parameters())
 
 
@@ -102,7 +104,8 @@ def test_controls_are_read_back_too(tmp_path, digits_train) -> None:
         trained.save(folder)
         artifact(folder, "encoder", config.identity(), trained.attributes)
         images = to_float(digits_train.images[:4])
-        assert torch.equal(paradigms.load_encoder(folder, Run(seed=0))(images), trained.encoder(images))
+        read_back = paradigms.load_encoder(folder, Run(seed=0))
+        torch.testing.assert_close(read_back(images), trained.encoder(images), rtol=1e-4, atol=1e-4)
 
 
 def _pooled(images: ImageSet) -> ImageSet:

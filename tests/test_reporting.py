@@ -284,8 +284,8 @@ def test_the_usefulness_table_holds_the_mean_over_seeds_and_its_interval(page: P
 def test_the_robustness_table_holds_every_attack(page: Page) -> None:
     table = page.table("paradigm", "features", "clean")
     row = table[("supervised", "robust")]
-    assert list(row)[2:] == ["clean", "PGD L2 0.25", "PGD L2 0.5", "PGD L2 1", "AutoAttack L2 0.5"]
-    assert row["AutoAttack L2 0.5"].startswith("19.0")
+    assert list(row)[2:] == ["clean", "PGD L2 0.25", "PGD L2 0.5", "PGD L2 0.75", "AutoAttack L2 0.75"]
+    assert row["AutoAttack L2 0.75"].startswith("19.0")
 
 
 def test_markdown_holds_the_same_numbers(original: Run) -> None:
@@ -378,7 +378,7 @@ def test_a_flag_of_autoattack_is_shown(run: Run) -> None:
     (run.folder(cell.key) / "manifest.json").unlink()
     seal(run.folder(cell.key), kind="attack", record=record, attributes={}, address=run.addresses[cell.key])
     run.report()
-    assert re.search(r"seed0/robust/masked/attack/robust</code>, AutoAttack L2 0\.5: zero_gradient", run.html)
+    assert re.search(r"seed0/robust/masked/attack/robust</code>, AutoAttack L2 0\.75: zero_gradient", run.html)
 
 
 def test_the_decomposition_is_answered_in_words_from_the_numbers(original: Run) -> None:
@@ -418,7 +418,7 @@ def test_the_terminal_shows_both_tables_and_the_verdicts(original: Run) -> None:
     console.print(summary_tables(original.out))
     text = console.export_text()
     assert re.search(r"contrastive .* 47\.3 \[", text)
-    assert "AutoAttack L2 0.5" in text
+    assert "AutoAttack L2 0.75" in text
     assert re.search(r"C7 .*not tested", text)
 
 

@@ -8,13 +8,14 @@ from conftest import started_run
 
 from realfeatures.attacks.pgd import pgd, untargeted
 from realfeatures.checkpoint import Checkpoint
-from realfeatures.config import MatchingConfig, Norm, PGDConfig, TargetedConfig
+from realfeatures.config import MatchingConfig, PGDConfig, TargetedConfig
 from realfeatures.data.images import ImageSet, to_float
 from realfeatures.errors import Interrupted
 from realfeatures.paradigms.base import Pretrained, WithHead, frozen
 from realfeatures.presets import load_preset
 from realfeatures.run import Run
 from realfeatures.synthesis import _other_images, match_representations, perturb_towards_targets
+from realfeatures.vocabulary import Norm
 
 
 def classifier(trained: Pretrained) -> WithHead:

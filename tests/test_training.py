@@ -54,6 +54,34 @@ def test_a_training_stopped_anywhere_and_resumed_ends_with_the_same_weights(tmp_
     assert all(torch.equal(weights[name], expected[name]) for name in expected)
 
 
+@pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
+def test_convolutions_in_channels_last_resume_to_the_same_weights(tmp_path, name) -> None:
+    """A fused optimiser walks memory as it lies: state that is restored in another layout scrambles it."""
+
+    def fit_images(checkpoint: Checkpoint) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(64, 3))
+        net = net.to(memory_format=torch.channels_last).train()
+        mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+        images = torch.rand(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+        examples = Examples(images.contiguous(memory_format=torch.channels_last), torch.arange(32) % 3)
+
+        def loss(batch: torch.Tensor, labels: torch.Tensor, _: torch.Generator) -> torch.Tensor:
+            return nn.functional.cross_entropy(net(batch), labels)
+
+        run = Run(seed=3, checkpoint=checkpoint)
+        train(net, loss, examples, optimizer(name=name), run, average=mean)
+        return dict(mean.state_dict())
+
+    expected = fit_images(Checkpoint())
+    calls = itertools.count(1)
+    path = tmp_path / "checkpoint.safetensors"
+    with pytest.raises(Interrupted):
+        fit_images(Checkpoint(path, stop=lambda: next(calls) == 6))
+    resumed = fit_images(Checkpoint(path))
+    assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
 def test_another_seed_gives_other_weights() -> None:
     first, _ = fit(Run(seed=3), optimizer())
     second, _ = fit(Run(seed=4), optimizer())

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from realfeatures.config import Control, Features, Paradigm
 from realfeatures.errors import ConfigError
+from realfeatures.vocabulary import Control, Features, Paradigm
 
 FAR_ABOVE_CHANCE = 0.20
 """chosen: 20 points, more than test sets of some hundred images or other seeds move an accuracy."""

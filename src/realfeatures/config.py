@@ -1,58 +1,14 @@
-"""The experiment's vocabulary and its configuration as frozen models; imports neither torch nor kfp.
+"""The experiment's configuration as frozen models; imports neither torch nor kfp.
 
 Units: pixels and epsilon in [0, 1]; durations end in _epochs or _steps. Numbers are set in
 presets.py, each with its source; here stand only types, bounds and the meaning of a field.
 """
 
-import hashlib
-import json
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
-
-class Paradigm(StrEnum):
-    """How an encoder learns; `adversarial` only ever serves as a source of robust features."""
-
-    SUPERVISED = "supervised"
-    CONTRASTIVE = "contrastive"
-    MASKED = "masked"
-    DIFFUSION = "diffusion"
-
-
-class Control(StrEnum):
-    """Encoders that learn nothing: what a probe reaches without any pretraining."""
-
-    PIXELS = "pixels"
-    UNTRAINED = "untrained"
-
-
-class Features(StrEnum):
-    """The image sets, by the features that carry their labels (Ilyas et al. 2019, section 3)."""
-
-    NATURAL = "natural"
-    ROBUST = "robust"
-    NON_ROBUST = "non_robust"
-    D_RAND = "d_rand"
-
-
-class Norm(StrEnum):
-    """The norm of a threat model, spelled as AutoAttack spells it."""
-
-    L2 = "L2"
-    LINF = "Linf"
-
-
-class Config(BaseModel):
-    """A frozen piece of configuration: unknown keys are errors, equal content gives an equal digest."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    def identity(self) -> dict[str, Any]:
-        """Return what of this configuration decides a cell's bytes, as JSON values."""
-        return self.model_dump(mode="json")
-
+from realfeatures.vocabulary import Config, Control, Features, Norm, Paradigm
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -341,13 +297,3 @@ class Preset(Config):
         if Features.NATURAL not in self.features:
             raise ValueError("features must contain natural: every other set is made from it")
         return self
-
-
-def canonical_json(value: Any) -> str:
-    """Return the one JSON text of a value: sorted keys, no spaces; what digests are taken of."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-
-
-def digest_of(value: Any) -> str:
-    """Return the sha256 of a value's canonical JSON, as 64 hexadecimal digits."""
-    return hashlib.sha256(canonical_json(value).encode()).hexdigest()

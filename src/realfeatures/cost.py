@@ -12,17 +12,13 @@ from itertools import pairwise
 from realfeatures.config import (
     AdversarialConfig,
     AttackConfig,
-    Config,
     ContrastiveConfig,
-    Control,
     ControlConfig,
     DataConfig,
     DiffusionConfig,
-    Features,
     MaskedConfig,
     MatchingConfig,
     OptimizerConfig,
-    Paradigm,
     Preset,
     ProbeConfig,
     ResNetConfig,
@@ -31,6 +27,7 @@ from realfeatures.config import (
 )
 from realfeatures.data.sources import SourceInfo
 from realfeatures.grid import Cell
+from realfeatures.vocabulary import Config, Control, Features, Paradigm
 
 TRAINING = 3
 """Cost of a training pass over a forward pass: the backward pass makes two gradients, each as dear as the forward."""

@@ -9,16 +9,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from realfeatures.config import (
-    Config,
-    Control,
-    ControlConfig,
-    Features,
-    Paradigm,
-    Preset,
-    RuntimeConfig,
-    digest_of,
-)
+from realfeatures.config import ControlConfig, Preset, RuntimeConfig
+from realfeatures.vocabulary import Config, Control, Features, Paradigm, digest_of
 
 DATA = "data"
 """Key of the one cell that every seed shares: the decoded data set."""

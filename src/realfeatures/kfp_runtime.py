@@ -30,10 +30,11 @@ from realfeatures.artifacts import (
     write_bytes,
     write_json,
 )
-from realfeatures.config import Preset, RuntimeConfig, canonical_json
+from realfeatures.config import Preset, RuntimeConfig
 from realfeatures.errors import ConfigError, RealFeaturesError
 from realfeatures.grid import Cell, cell_addresses, cells
 from realfeatures.provenance import code_digest, library_versions
+from realfeatures.vocabulary import canonical_json
 
 logger = logging.getLogger(__name__)
 

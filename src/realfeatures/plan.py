@@ -6,12 +6,13 @@ Imports no torch: a plan of days of work takes a second.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from realfeatures.config import DiffusionConfig, MaskedConfig, Paradigm, Preset, ResNetConfig
+from realfeatures.config import DiffusionConfig, MaskedConfig, Preset, ResNetConfig
 from realfeatures.cost import Cost, estimate
 from realfeatures.data.sources import SourceInfo, describe_source, pin_source
 from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cell_addresses, cells
 from realfeatures.provenance import code_digest, library_versions
+from realfeatures.vocabulary import Paradigm
 
 
 @dataclass(frozen=True, kw_only=True)

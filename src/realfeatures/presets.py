@@ -5,12 +5,8 @@ Every number cites its source or says `chosen:` and why. "Ref" is the paper's re
 beforehand on the same data, chosen by accuracy on natural images alone.
 """
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any
-
-import yaml
-from pydantic import ValidationError
 
 from realfeatures.config import (
     AdversarialConfig,
@@ -21,7 +17,6 @@ from realfeatures.config import (
     DiffusionConfig,
     MaskedConfig,
     MatchingConfig,
-    Norm,
     OptimizerConfig,
     PGDConfig,
     Preset,
@@ -34,6 +29,8 @@ from realfeatures.config import (
     ThreatModel,
 )
 from realfeatures.errors import ConfigError
+from realfeatures.overrides import assignment, override
+from realfeatures.vocabulary import Norm
 
 
 def paper() -> Preset:
@@ -361,57 +358,8 @@ def load_preset(name: str, assignments: Sequence[str] = ()) -> Preset:
     """
     if name not in PRESETS:
         raise ConfigError(f"preset {name!r} is unknown; expected one of: {', '.join(PRESETS)}")
-    return override(PRESETS[name](), dict(_assignment(text) for text in assignments))
-
-
-def override(preset: Preset, changes: dict[str, Any]) -> Preset:
-    """Return the preset with each `section.field` path set to its new value, validated again."""
-    values = preset.model_dump()
-    for path, value in changes.items():
-        _set(values, path, value)
-    try:
-        return Preset.model_validate(values)
-    except ValidationError as error:
-        raise ConfigError(_first_problem(error)) from None
+    return override(PRESETS[name](), dict(assignment(text) for text in assignments))
 
 
 def _derive(preset: Preset, name: str, changes: dict[str, Any]) -> Preset:
     return override(preset, {"name": name, **changes})
-
-
-def _assignment(text: str) -> tuple[str, Any]:
-    path, equals, value = text.partition("=")
-    path = path.strip()
-    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", path):
-        raise ConfigError(f"--set {text!r}: expected KEY=VALUE, such as probe.epochs=5")
-    # A data set is named by its source alone: `data=folder:PATH` keeps the preset's sizes.
-    if path == "data":
-        path = "data.source"
-    if path == "name":
-        raise ConfigError("--set name: a preset's name is fixed; choose it with --preset")
-    try:
-        return path, value if path == "data.source" else yaml.safe_load(value)
-    except yaml.YAMLError:
-        raise ConfigError(f"--set {text!r}: the value is not valid YAML; quote it") from None
-
-
-def _set(values: dict[str, Any], path: str, value: Any) -> None:
-    *parents, last = path.split(".")
-    target = values
-    for depth, part in enumerate([*parents, last]):
-        if not isinstance(target, dict) or part not in target:
-            known = ", ".join(target) if isinstance(target, dict) else "nothing: it is a value"
-            where = ".".join(path.split(".")[:depth]) or "the preset"
-            raise ConfigError(f"{path}: unknown key {part!r}; {where} has: {known}")
-        if depth < len(parents):
-            target = target[part]
-    target[last] = value
-
-
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    # A discriminated union adds its tag to the location; the person wrote no such key.
-    where = ".".join(str(part) for part in problem["loc"])
-    given = problem["input"]
-    shown = "" if isinstance(given, dict) else f" (given: {given!r})"
-    return f"{where or 'preset'}: {problem['msg'].removeprefix('Value error, ')}{shown}"

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from realfeatures.attacks.pgd import ascend, ball, targeted
-from realfeatures.config import MatchingConfig, Norm, TargetedConfig
+from realfeatures.config import MatchingConfig, TargetedConfig
 from realfeatures.data.images import ImageSet, to_float, to_uint8
 from realfeatures.run import Run
+from realfeatures.vocabulary import Norm
 
 FINAL_STEP_SHARE = 0.1
 """Share of the step size that a decaying schedule ends at, so that the last steps refine."""

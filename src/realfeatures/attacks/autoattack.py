@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 from realfeatures.attacks.pgd import Classifier
-from realfeatures.config import Norm, ThreatModel
+from realfeatures.config import ThreatModel
 from realfeatures.errors import ConfigError, DataError
 from realfeatures.run import ProgressCallback
+from realfeatures.vocabulary import Norm
 
 try:
     from pyautoattack import AutoAttack

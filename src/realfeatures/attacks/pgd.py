@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from realfeatures.config import Norm, PGDConfig
+from realfeatures.config import PGDConfig
+from realfeatures.vocabulary import Norm
 
 Classifier = Callable[[Tensor], Tensor]
 """Maps images (N, C, H, W) float32 in [0, 1] to logits (N, K)."""

@@ -92,7 +92,7 @@ class Bottleneck(nn.Module):
 
 
 def fold_batch_norm(module: nn.Module) -> nn.Module:
-    """Fold every BatchNorm that follows a convolution into it, in place: the same function, with a third of the kernels.
+    """Fold every BatchNorm that follows a convolution into it, in place: the same function with fewer kernels.
 
     For frozen networks in eval mode only. Attacks and synthesis spend their time in these.
     """

@@ -33,7 +33,7 @@ class MaskedEncoder(nn.Module):
         tokens = self.encode(images)
         if self.feature_pool is None:
             return tokens[:, 0]
-        grid = tokens[:, 1:].transpose(1, 2).unflatten(2, (self.rows, self.columns))  # (N, width, rows, columns)
+        grid = tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, self.rows, self.columns)  # (N, width, h, w)
         return F.adaptive_avg_pool2d(grid, self.feature_pool).flatten(1)
 
     def encode(self, images: Tensor, visible: Tensor | None = None) -> Tensor:

@@ -7,13 +7,14 @@ from pydantic import TypeAdapter
 from torch import nn
 
 from realfeatures.artifacts import load_tensors, read_manifest
-from realfeatures.config import Control, Paradigm, PretrainConfig
+from realfeatures.config import PretrainConfig
 from realfeatures.data.images import ImageSet
 from realfeatures.errors import ArtifactError
 from realfeatures.models.resnet import fold_batch_norm
 from realfeatures.paradigms import contrastive, control, diffusion, masked, supervised
 from realfeatures.paradigms.base import ENCODER_FILE, ImageShape, ParadigmModule, Pretrained, frozen, place
 from realfeatures.run import Run
+from realfeatures.vocabulary import Control, Paradigm
 
 PARADIGMS: dict[str, ParadigmModule] = {
     Paradigm.SUPERVISED: cast(ParadigmModule, supervised),

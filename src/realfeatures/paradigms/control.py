@@ -2,11 +2,12 @@
 
 from torch import Tensor, nn
 
-from realfeatures.config import Control, ControlConfig
+from realfeatures.config import ControlConfig
 from realfeatures.data.images import ImageSet
 from realfeatures.models.resnet import ResNet
 from realfeatures.paradigms.base import ImageShape, Pretrained, frozen
 from realfeatures.run import Run
+from realfeatures.vocabulary import Control
 
 
 class Pixels(nn.Module):

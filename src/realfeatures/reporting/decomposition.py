@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from realfeatures.config import Features
 from realfeatures.reporting.statistics import Interval
 from realfeatures.reporting.tables import MINUS, Accuracy, Lookup
+from realfeatures.vocabulary import Features
 
 Row = Mapping[str, Any]
 

@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from realfeatures.config import Features
 from realfeatures.reporting.tables import Accuracy, Lookup, epsilon_name, usefulness
+from realfeatures.vocabulary import Features
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

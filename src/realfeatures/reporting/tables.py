@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from realfeatures.config import Features
 from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference
+from realfeatures.vocabulary import Features
 
 Row = Mapping[str, Any]
 

@@ -5,9 +5,9 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from realfeatures.claims import WIDELY, Claim, Comparison, Measure, claims_for, matched
-from realfeatures.config import Features
 from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference
 from realfeatures.reporting.tables import threat_name
+from realfeatures.vocabulary import Features
 
 Outcome = Literal["supports", "contradicts", "undecided", "missing"]
 SeedValues = Mapping[int, Interval]
