@@ -6,7 +6,7 @@ UV_VERSION := 0.13.9
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all lint types lock clean
+.PHONY: help install demo test test-all bench lint types lock clean
 
 help: ## Explain every verb
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,6 +30,9 @@ test: $(STAMP) ## Run the default tests: under 3 minutes on 2 cores
 
 test-all: $(STAMP) ## Run every test that this machine can run
 	$(BIN)/pytest
+
+bench: $(STAMP) ## Measure images/s of every stage, and our choices as ratios; BENCH="--preset digits" changes what
+	$(BIN)/python benchmarks/stages.py $(BENCH)
 
 lint: $(STAMP) ## Check style, layering and formatting
 	$(BIN)/ruff check .
