@@ -121,6 +121,32 @@ def test_a_zero_gradient_moves_nothing(norm):
     assert torch.equal(adversarial, images)
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_saturated_linear_model_is_broken_like_its_scaled_down_twin(norm):
+    """Weights so large that float32's cross-entropy and its gradient are exactly zero hide nothing."""
+    weight = torch.randn(4, 12, generator=generator())
+    images = torch.rand(32, 3, 2, 2, generator=generator(1)) * 0.2 + 0.4
+    labels = (images.flatten(1) @ weight.T).argmax(1)
+    attack = config(norm, 0.3)
+    broken = {}
+    for scale in (1.0, 1e6):
+
+        def model(x, scale=scale):
+            return scale * (x.flatten(1) @ weight.T)
+
+        adversarial = pgd(untargeted(model, labels), images, threat=attack, generator=None)
+        broken[scale] = (model(adversarial).argmax(1) != labels).float().mean().item()
+    assert broken[1.0] > 0.9
+    assert broken[1e6] >= broken[1.0] - 0.1
+
+
+def test_logits_of_an_ordinary_spread_are_not_touched():
+    logits = torch.randn(8, 5, generator=generator()) * 10
+    labels = torch.arange(8) % 5
+    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    assert torch.equal(untargeted(lambda _: logits, labels)(logits), expected)
+
+
 def test_an_l2_step_has_its_length_even_where_the_gradients_square_underflows():
     gradient = torch.randn(4, 3, 5, 5, generator=generator()) * torch.tensor([1e-30, 1e-10, 1.0, 1e30]).view(4, 1, 1, 1)
     steps = ball(Norm.L2, 1.0).steepest(gradient)

@@ -23,8 +23,8 @@ from realfeatures.training import Examples, History, train
 
 EXTRACTION_BATCH = 512
 """Images a forward pass: large enough for a GPU, small enough for a U-Net's activations."""
-SMALLEST_DEVIATION = 1e-6
-"""Below it a feature is constant and standardises to zero."""
+VARIANCE_FLOOR = 1e-6
+"""Added to each feature's variance, as the BatchNorm of MAE's probe does: a constant feature standardises to zero."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run) -> 
     """
     representations = extract(encoder, images, run)
     mean = representations.mean(dim=0)
-    deviation = representations.std(dim=0).clamp_min(SMALLEST_DEVIATION)
+    deviation = (representations.var(dim=0) + VARIANCE_FLOOR).sqrt()
     linear = nn.Linear(representations.shape[1], len(images.classes), device=run.device)
     optimizer = OptimizerConfig(
         name="adam",

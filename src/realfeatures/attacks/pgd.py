@@ -25,6 +25,9 @@ Objective = Callable[[Tensor], Tensor]
 TINY = torch.finfo(torch.float32).tiny
 """Smallest normal float32; norms are raised to it, so that a zero gradient gives a zero step and not NaN."""
 
+LARGEST_SPREAD = 80.0
+"""Spread of logits up to which float32's softmax keeps every class: exp(-87) is its smallest normal number."""
+
 
 class Ball(Protocol):
     """The allowed perturbations, (N, C, H, W): all within `epsilon` of zero in one norm, image by image."""
@@ -143,12 +146,22 @@ def ascend(objective: Objective, start: Tensor, *, centre: Tensor, region: Ball,
 
 def untargeted(model: Classifier, labels: Tensor) -> Objective:
     """Return the cross-entropy of the labels, (N,) int64: away from the right class."""
-    return lambda images: F.cross_entropy(model(images), labels, reduction="none")
+    return lambda images: F.cross_entropy(_unsaturated(model(images)), labels, reduction="none")
 
 
 def targeted(model: Classifier, targets: Tensor) -> Objective:
     """Return the negative cross-entropy of the targets, (N,) int64: towards a wrong class."""
-    return lambda images: -F.cross_entropy(model(images), targets, reduction="none")
+    return lambda images: -F.cross_entropy(_unsaturated(model(images)), targets, reduction="none")
+
+
+def _unsaturated(logits: Tensor) -> Tensor:
+    """Return the logits (N, K) of each image, scaled down where their spread exceeds LARGEST_SPREAD.
+
+    A linear probe on features of little variance has weights so large that the cross-entropy of its own class is
+    exactly zero, and so is its gradient: PGD would not move, and the image would pass for robust.
+    """
+    spread = logits.amax(dim=1, keepdim=True) - logits.amin(dim=1, keepdim=True)
+    return logits * (LARGEST_SPREAD / spread.detach()).clamp_max(1)
 
 
 def _pixel_dims(images: Tensor) -> tuple[int, ...]:
