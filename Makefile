@@ -26,13 +26,14 @@ demo: $(STAMP) ## Run the whole experiment, small, on scikit-learn's digits: two
 	$(BIN)/realfeatures run --preset digits --seed 0 --seed 1 --out runs/demo
 
 test: $(STAMP) ## Run the default tests: under 3 minutes on 2 cores
-	$(BIN)/pytest -m "not slow and not gpu and not docker and not s3"
+	$(BIN)/pytest --numprocesses 2 -m "not slow and not gpu and not docker and not s3"
 
 test-all: $(STAMP) ## Run every test that this machine can run
 	$(BIN)/pytest
 
 bench: $(STAMP) ## Measure images/s of every stage, and our choices as ratios; BENCH="--preset digits" changes what
 	$(BIN)/python benchmarks/stages.py $(BENCH)
+	$(BIN)/python benchmarks/commands.py
 
 lint: $(STAMP) ## Check style, layering and formatting
 	$(BIN)/ruff check .

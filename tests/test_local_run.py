@@ -127,11 +127,9 @@ def test_a_rerun_computes_nothing_and_imports_no_torch(copy):
     before = identities(copy)
     program = "import sys; from realfeatures.cli import main; code = main(); sys.exit('torch' in sys.modules or code)"
     arguments = command(copy)[3:]
-    started = time.monotonic()
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert identities(copy) == before
-    assert time.monotonic() - started < 30  # a busy machine; an idle one takes two
 
 
 @pytest.mark.slow  # a run that is stopped and goes on, below, compares the same bytes

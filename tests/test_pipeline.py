@@ -3,7 +3,6 @@
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -24,7 +23,6 @@ from realfeatures.presets import PRESETS, load_preset
 from realfeatures.provenance import code_digest
 
 IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
-COMPILE_SECONDS = 5.0
 MAX_TASKS = 150
 """One seed's 115 cells, their nested pipelines and their collecting tasks; Kubeflow starts two pods for each."""
 MAX_YAML_BYTES = 320 * 1024
@@ -77,16 +75,14 @@ def constant(task: dict, name: str) -> str:
 
 
 @pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_compiles_in_seconds_without_torch(preset, tmp_path):
+def test_a_preset_compiles_without_torch(preset, tmp_path):
     code = (
         "import sys; from pathlib import Path; from realfeatures.presets import load_preset;"
         "from realfeatures.pipelines.paper import compile_pipeline;"
         f"compile_pipeline(load_preset({preset!r}), seeds=[0], image='i', path=Path(sys.argv[1]));"
         "assert 'torch' not in sys.modules"
     )
-    started = time.monotonic()
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "paper.yaml")], check=True)
-    assert time.monotonic() - started < COMPILE_SECONDS
 
 
 def test_every_cell_is_one_task(compiled):

@@ -7,7 +7,6 @@ import shlex
 import shutil
 import subprocess
 import sys
-import time
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -425,13 +424,6 @@ def test_the_terminal_shows_both_tables_and_the_verdicts(original: Run) -> None:
 def test_the_terminal_tables_of_an_empty_folder_are_one_clear_line(tmp_path: Path) -> None:
     with pytest.raises(ArtifactError, match=r"holds no results\.json; run the experiment"):
         summary_tables(tmp_path)
-
-
-def test_a_report_of_two_seeds_takes_seconds(run: Run) -> None:
-    assert len(run.grid) == 229
-    started = time.process_time()  # of the processor: a busy machine makes no difference
-    run.report()
-    assert time.process_time() - started < 5
 
 
 def test_a_report_is_written_without_torch(run: Run) -> None:
