@@ -1,5 +1,6 @@
 """AutoAttack against the library's own run, under interruption, and on models that its checks should flag."""
 
+import itertools
 import sys
 
 import pytest
@@ -119,16 +120,18 @@ def test_adversarial_images_are_in_the_threat_model_and_fool(masked, whole):
     assert torch.equal(masked(result.adversarial).argmax(1) == labels, result.robust)
 
 
-def test_an_attack_that_is_stopped_after_every_batch_ends_with_the_same_bytes(masked, whole, tmp_path):
+def test_an_attack_that_is_stopped_inside_its_attacks_ends_with_the_same_bytes(masked, whole, tmp_path):
     threat, expected = whole
-    stopping = Checkpoint(tmp_path / "checkpoint.safetensors", stop=lambda: True)
+    # Calls of the model at which a stop is asked for: within each of the attacks, and at once after a start.
+    calls, asked = itertools.count(1), {1, 2, 60, 150, 300, 700, 1500, 3000}
+    stopping = Checkpoint(tmp_path / "checkpoint.safetensors", stop=lambda: next(calls) in asked)
     stops, resumed = 0, None
     while resumed is None:
         try:
             resumed = attack(masked, *digits(12), threat=threat, checkpoint=stopping)
         except Interrupted:
             stops += 1
-    assert stops > len(STANDARD)  # within attacks too
+    assert stops > len(STANDARD)
     assert torch.equal(resumed.robust, expected.robust)
     assert torch.equal(resumed.adversarial, expected.adversarial)
     assert resumed.accuracy == expected.accuracy

@@ -78,7 +78,7 @@ REFUSED = [
     (["run", "--set", "masked.patch_size=3"], "masked.patch_size 3 does not divide the images' 8x8 pixels"),
     (["run", "--set", "masked.patch_size=8"], "masked.patch_size 8 is a whole side"),
     (["run", "--set", "diffusion.multipliers=[1,1,1,1,1]"], "sides are multiples of 16, these have 8x8"),
-    (["run", "--set", "diffusion.feature_pool=8"], "diffusion.feature_pool 8 is above the 4 pixels"),
+    (["run", "--set", "diffusion.feature_pool=8"], "diffusion.feature_pool 8 does not divide the 4 pixels"),
     (["run", "--set", "supervised.model.blocks=[1,1,1,1,1]"], "need images of at least 16 pixels a side"),
     (["run", "--set", "data.train_size=5"], "data.train_size=5"),
     (["run", "--seed", "-1"], "--seed -1: expected a whole number of at least 0"),

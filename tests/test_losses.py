@@ -7,7 +7,7 @@ import torch
 
 from realfeatures.models.vit import patchify
 from realfeatures.paradigms.contrastive import nt_xent_loss
-from realfeatures.paradigms.diffusion import alphas_cumprod, q_sample
+from realfeatures.paradigms.diffusion import alphas_cumprod, noise_prediction_loss, q_sample
 from realfeatures.paradigms.masked import masked_reconstruction_loss, random_shuffle, visible_count
 from realfeatures.presets import load_preset
 
@@ -118,3 +118,25 @@ def test_alphas_and_q_sample_agree_with_diffusers() -> None:
     torch.testing.assert_close(
         q_sample(clean, noise, alphas[timesteps]), scheduler.add_noise(clean, noise, timesteps), rtol=1e-4, atol=1e-5
     )
+
+
+def test_the_ddpm_loss_is_the_squared_error_of_the_predicted_noise_image_by_image() -> None:
+    generator = torch.Generator().manual_seed(0)
+    clean, noise = torch.randn(2, 6, 1, 4, 4, generator=generator)
+    levels = alphas_cumprod(load_preset("paper").diffusion, torch.device("cpu"))
+    timesteps = torch.tensor([0, 1, 11, 300, 700, 999])
+
+    def predict(noised: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        return 0.3 * noised + steps.view(-1, 1, 1, 1) / 1000
+
+    slow = 0.0
+    for image, eps, step in zip(clean, noise, timesteps, strict=True):
+        noised = levels[step].sqrt() * image + (1 - levels[step]).sqrt() * eps
+        slow += ((0.3 * noised + step / 1000 - eps) ** 2).mean().item() / 6
+    assert noise_prediction_loss(predict, clean, noise, timesteps, levels).item() == pytest.approx(slow, rel=1e-5)
+
+
+def test_a_prediction_that_knows_the_noise_has_no_ddpm_loss() -> None:
+    clean, noise = torch.randn(2, 3, 1, 4, 4, generator=torch.Generator().manual_seed(0))
+    levels = alphas_cumprod(load_preset("paper").diffusion, torch.device("cpu"))
+    assert noise_prediction_loss(lambda *_: noise, clean, noise, torch.tensor([1, 2, 3]), levels).item() == 0

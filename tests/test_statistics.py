@@ -10,6 +10,7 @@ from scipy import stats
 
 from realfeatures.reporting.statistics import (
     Interval,
+    difference_from_share,
     over_seeds,
     t_interval,
     weighted_difference,
@@ -65,6 +66,39 @@ def test_the_weighted_difference_covers_the_truth_about_95_times_in_100() -> Non
 
     share = sum(covered() for _ in range(2000)) / 2000
     assert 0.93 < share < 0.975  # 2,000 draws: standard error half a point
+
+
+def test_a_share_that_is_known_exactly_is_a_weight() -> None:
+    first, second = wilson_interval(30, 100), wilson_interval(90, 100)
+    found = difference_from_share(first, second, like=(Interval(0.2, 0.2, 0.2), Interval(0.8, 0.8, 0.8)))
+    expected = weighted_difference(first, second, weight=0.25)
+    assert (found.value, found.low, found.high) == pytest.approx((expected.value, expected.low, expected.high))
+
+
+def test_the_difference_from_a_share_covers_the_truth_about_95_times_in_100() -> None:
+    draw = random.Random(0)
+    accuracies, n = (0.30, 0.90, 0.60, 0.95), 200
+    truth = 0.30 - 0.60 / 0.95 * 0.90
+
+    def covered() -> bool:
+        first, second, *like = (wilson_interval(sum(draw.random() < p for _ in range(n)), n) for p in accuracies)
+        found = difference_from_share(first, second, like=(like[0], like[1]))
+        return found.low <= truth <= found.high
+
+    assert 0.93 < sum(covered() for _ in range(1000)) / 1000 < 0.975  # standard error 0.7 points
+
+
+def test_a_share_below_zero_keeps_its_bounds_in_order() -> None:
+    found = difference_from_share(
+        Interval(0.1, 0.0, 0.3), Interval(0.8, 0.7, 0.85), like=(Interval(-0.1, -0.2, 0.0), Interval(0.9, 0.8, 0.95))
+    )
+    assert found.low < found.value < found.high
+
+
+def test_a_share_of_nothing_is_refused() -> None:
+    one = wilson_interval(1, 2)
+    with pytest.raises(ValueError, match=r"a share of 0\.0: expected a positive whole"):
+        difference_from_share(one, one, like=(one, Interval(0.0, 0.0, 0.1)))
 
 
 def test_t_interval_is_scipys() -> None:

@@ -6,13 +6,12 @@ import math
 import pytest
 import torch
 from torch import nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from realfeatures.checkpoint import Checkpoint
 from realfeatures.config import OptimizerConfig
 from realfeatures.errors import Interrupted, TrainingError
 from realfeatures.run import Run
-from realfeatures.training import Examples, build_optimizer, learning_rate_at, train
+from realfeatures.training import Examples, MovingAverage, build_optimizer, learning_rate_at, train
 
 
 def optimizer(**changes: object) -> OptimizerConfig:
@@ -29,14 +28,15 @@ def fit(run: Run, config: OptimizerConfig, *, average: bool = False) -> tuple[di
     """Train a net with dropout, batch norm and noise, so that every kind of state matters."""
     torch.manual_seed(0)
     net = nn.Sequential(nn.Linear(6, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.3), nn.Linear(16, 3)).train()
-    mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9)) if average else None
+    mean = MovingAverage(net, 0.9) if average else None
 
     def loss(batch: torch.Tensor, labels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         noise = torch.randn(batch.shape, generator=generator)
         return nn.functional.cross_entropy(net(batch + 0.1 * noise), labels)
 
     history = train(net, loss, regression(), config, run, average=mean)
-    return dict((mean or net).state_dict()), history
+    averages = {f"average.{index}": value for index, value in enumerate(mean.values)} if mean else {}
+    return {**net.state_dict(), **averages}, history
 
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
@@ -62,7 +62,7 @@ def test_convolutions_in_channels_last_resume_to_the_same_weights(tmp_path, name
         torch.manual_seed(0)
         net = nn.Sequential(nn.Conv2d(3, 5, 3), nn.ReLU(), nn.Conv2d(5, 4, 3), nn.Flatten(), nn.Linear(64, 3))
         net = net.to(memory_format=torch.channels_last).train()
-        mean = AveragedModel(net, multi_avg_fn=get_ema_multi_avg_fn(0.9))
+        mean = MovingAverage(net, 0.9)
         images = torch.rand(32, 3, 8, 8, generator=torch.Generator().manual_seed(0))
         examples = Examples(images.contiguous(memory_format=torch.channels_last), torch.arange(32) % 3)
 
@@ -71,7 +71,7 @@ def test_convolutions_in_channels_last_resume_to_the_same_weights(tmp_path, name
 
         run = Run(seed=3, checkpoint=checkpoint)
         train(net, loss, examples, optimizer(name=name), run, average=mean)
-        return dict(mean.state_dict())
+        return dict(enumerate([*net.parameters(), *mean.values]))
 
     expected = fit_images(Checkpoint())
     calls = itertools.count(1)
@@ -80,6 +80,18 @@ def test_convolutions_in_channels_last_resume_to_the_same_weights(tmp_path, name
         fit_images(Checkpoint(path, stop=lambda: next(calls) == 6))
     resumed = fit_images(Checkpoint(path))
     assert all(torch.equal(resumed[name], expected[name]) for name in expected)
+
+
+def test_a_moving_average_is_the_weighted_sum_of_the_weights_that_it_saw() -> None:
+    net = nn.Linear(2, 1, bias=False)
+    nn.init.constant_(net.weight, 1.0)
+    mean = MovingAverage(net, 0.75)
+    for value in (2.0, 6.0):
+        nn.init.constant_(net.weight, value)
+        mean.update(net)
+    mean.copy_to(net)
+    # 0.75 (0.75 * 1 + 0.25 * 2) + 0.25 * 6
+    assert net.weight.tolist() == [[pytest.approx(2.4375)] * 2]
 
 
 def test_another_seed_gives_other_weights() -> None:
@@ -111,6 +123,14 @@ def test_the_schedule_counts_in_steps_warms_up_and_ends_near_zero() -> None:
     assert rates[30] == pytest.approx(0.05)
     assert rates[49] == pytest.approx(0.1 * (1 + math.cos(math.pi * 39 / 40)) / 2)
     assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_a_shortened_training_warms_up_for_half_of_it() -> None:
+    config = optimizer(schedule="cosine", warmup_epochs=30, epochs=2)
+    rates = [learning_rate_at(step, steps_per_epoch=10, config=config) for step in range(20)]
+    assert rates[9] == pytest.approx(0.1)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert rates[-1] < 0.01
 
 
 def test_the_cosine_schedule_agrees_with_torchs() -> None:

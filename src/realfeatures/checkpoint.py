@@ -21,7 +21,10 @@ from realfeatures.errors import Interrupted
 logger = logging.getLogger(__name__)
 
 INTERVAL_SECONDS = 20.0
-"""chosen: what a kill -9 may cost; a checkpoint of the largest model here takes under a second to write."""
+"""chosen: what a kill -9 may cost."""
+
+LARGEST_SHARE = 0.05
+"""chosen: of the time that may go into saving; a large model, whose state takes seconds to write, is saved less."""
 
 
 class Checkpoint:
@@ -44,6 +47,7 @@ class Checkpoint:
         self.stop = stop
         self.interval_seconds = interval_seconds
         self.saved_at = time.monotonic()
+        self.saving_seconds = 0.0
 
     def load(self) -> Any | None:
         """Return the saved state on the CPU, or None where there is none that can be read."""
@@ -67,18 +71,21 @@ class Checkpoint:
             Interrupted: a stop was asked for; the state is saved.
         """
         stopping = self.stop()
-        if stopping or time.monotonic() - self.saved_at >= self.interval_seconds:
-            self.save(state())
+        pause = max(self.interval_seconds, self.saving_seconds / LARGEST_SHARE)
+        if stopping or time.monotonic() - self.saved_at >= pause:
+            self.save(state)
         if stopping:
             raise Interrupted("stopped after its checkpoint; run the same command to go on")
 
-    def save(self, state: Any) -> None:
+    def save(self, state: Callable[[], Any]) -> None:
         """Save a state now."""
+        started = time.monotonic()
         if self.path is not None:
             tensors: dict[str, torch.Tensor] = {}
-            tree = _pack(state, tensors, "state")
+            tree = _pack(state(), tensors, "state")
             write_bytes(self.path, save(tensors, metadata={"tree": json.dumps(tree)}))
         self.saved_at = time.monotonic()
+        self.saving_seconds = self.saved_at - started
 
 
 def _pack(value: Any, tensors: dict[str, torch.Tensor], path: str) -> Any:

@@ -45,7 +45,6 @@ app = typer.Typer(
     help="Which features of an image are real? Usefulness and robustness of robust and non-robust features"
     " across learning paradigms.",
     epilog=EXAMPLES,
-    no_args_is_help=True,
     add_completion=False,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -124,7 +123,7 @@ def run(
     """Compute an experiment and write its report; what is done already is kept.
 
     Ctrl-C saves a checkpoint of every running cell; the same command goes on from there, as it does
-    after a crash. More seeds can be added later: name the old ones and the new ones.
+    after a crash. More seeds can be added later: the report then covers all seeds that are done in the folder.
 
     [bold]Examples[/bold]
 
@@ -149,6 +148,7 @@ def plan(
     out: OutOption = None,
     seed: SeedOption = None,
     assignments: SetOption = None,
+    config: Annotated[bool, typer.Option("--config", help="Show the configuration, as --set can change it.")] = False,
 ) -> None:
     """List the cells of an experiment, what is done already, and an estimate of the work; runs nothing.
 
@@ -158,13 +158,21 @@ def plan(
     [bold]Examples[/bold]
 
       realfeatures plan --preset digits --out runs/demo --seed 0 --seed 1 --set probe.epochs=5
+
+      realfeatures plan --preset digits --config --set 'attack.pgd=[{norm: L2, epsilon: 0.3}]'
     """
     from realfeatures.console_tables import plan_tables
     from realfeatures.plan import make_plan
     from realfeatures.presets import load_preset
     from realfeatures.run_folder import RunFolder
 
-    made = make_plan(load_preset(preset, assignments or ()), seeds=seed or [0])
+    loaded = load_preset(preset, assignments or ())
+    if config:
+        import yaml
+
+        typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False).rstrip())
+        return
+    made = make_plan(loaded, seeds=seed or [0])
     done = RunFolder(out or Path("runs") / preset).finished(made.addresses)
     _console().print(plan_tables(made, done))
 
@@ -225,6 +233,10 @@ def compile_(
 
       realfeatures compile --preset digits --image registry.example/realfeatures@sha256:... -o paper.yaml
     """
+    if not image.strip():
+        raise ConfigError("--image '': expected an image, such as registry.example/realfeatures@sha256:...")
+    if output.suffix not in (".yaml", ".yml") or not output.absolute().parent.is_dir():
+        raise ConfigError(f"--output {str(output)!r}: expected a .yaml file in a folder that exists")
     from realfeatures.pipelines.paper import compile_pipeline
     from realfeatures.plan import make_plan
     from realfeatures.presets import load_preset
@@ -238,7 +250,7 @@ def main() -> int:
     """Run the command line and return its exit code."""
     _log_to_stderr()
     try:
-        code = app(prog_name="realfeatures", standalone_mode=False)
+        code = app(sys.argv[1:] or ["--help"], prog_name="realfeatures", standalone_mode=False)
     except Interrupted as stopped:
         typer.echo(f"interrupted: {stopped}; go on with: {_own_command()}", err=True)
         return INTERRUPTED

@@ -64,9 +64,15 @@ class OptimizerConfig(Config):
     milestones: tuple[PositiveInt, ...] = ()
     """Epochs at which the step schedule divides the learning rate by ten."""
     warmup_epochs: NonNegativeFloat = 0.0
-    """Linear warm-up from zero."""
+    """Linear warm-up from zero; at most half of the training, so that `epochs` alone can be shortened."""
     gradient_clip: PositiveFloat | None = None
     """Bound on the gradient's global L2 norm."""
+
+    @model_validator(mode="after")
+    def _schedule_fits(self) -> "OptimizerConfig":
+        if bool(self.milestones) is not (self.schedule == "step"):
+            raise ValueError("milestones belong to the step schedule, and it needs them")
+        return self
 
 
 class ResNetConfig(Config):
@@ -285,7 +291,7 @@ class Preset(Config):
     def _split_names(cls, value: Any) -> Any:
         """Accept `supervised,masked`, which is what a person writes on a command line."""
         if isinstance(value, str):
-            return tuple(name.strip() for name in value.split(",") if name.strip())
+            return tuple(value.replace(",", " ").split())
         return value
 
     @model_validator(mode="after")

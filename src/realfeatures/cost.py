@@ -27,7 +27,7 @@ from realfeatures.config import (
 )
 from realfeatures.data.sources import SourceInfo
 from realfeatures.grid import Cell
-from realfeatures.vocabulary import Config, Control, Features, Paradigm
+from realfeatures.vocabulary import Config, Control, Features
 
 TRAINING = 3
 """Cost of a training pass over a forward pass: the backward pass makes two gradients, each as dear as the forward."""
@@ -258,7 +258,7 @@ def _encoder_of(cell: Cell, preset: Preset) -> Config:
     paradigm = cell.labels["paradigm"]
     if paradigm in list(Control):
         return ControlConfig(paradigm=Control(str(paradigm)), model=preset.supervised.model)
-    config: Config = getattr(preset, Paradigm(str(paradigm)))
+    config: Config = getattr(preset, str(paradigm))
     return config
 
 

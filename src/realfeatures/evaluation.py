@@ -184,6 +184,8 @@ def _measure_pgd(
     attack = PGDConfig(norm=threat.norm, epsilon=threat.epsilon, step_size=step_size, steps=config.pgd_steps)
     generator = subject.run.generator(f"pgd/{threat.norm.value}/{threat.epsilon:g}")
     for batch in torch.split(flags.nonzero().squeeze(1), config.batch_size):
+        if len(batch) == 0:  # an empty tensor splits into one empty batch, which not every network takes
+            break
         images, labels = to_float(chosen.images[batch]), chosen.labels[batch]
         adversarial = pgd(untargeted(subject.model, labels), images, threat=attack, generator=generator)
         flags[batch] = subject.correct(adversarial, labels)

@@ -136,6 +136,7 @@ class _Seed:
                 paradigm="adversarial",
                 features=Features.NATURAL,
             )
+            yield self.attack("sources/adversarial", "adversarial", Features.NATURAL, Features.NATURAL, own_head=True)
 
     def synthesis(self, features: Features) -> Cell:
         source = (
@@ -208,9 +209,22 @@ class _Seed:
                 role="probe",
                 **labels,
             )
+        yield self.attack(name, paradigm, features, probe_features, own_head=own_head)
+
+    def attack(
+        self,
+        name: str,
+        paradigm: str,
+        features: Features | None,
+        probe_features: Features,
+        *,
+        own_head: bool,
+    ) -> Cell:
+        """The attack on a probed encoder, by AutoAttack too where encoder and probe saw the same set."""
+        encoder = f"seed{self.seed}/{name}/encoder"
         # AutoAttack costs most of the run: it answers E2, which asks of matched cells only.
         matched = features is probe_features
-        yield self.cell(
+        return self.cell(
             f"{name}/attack/{probe_features}",
             "attack",
             self.preset.attack if matched else self.preset.attack.model_copy(update={"autoattack": ()}),
@@ -220,5 +234,7 @@ class _Seed:
                 "test_set": DATA,
             },
             role="attack",
-            **labels,
+            paradigm=paradigm,
+            features=features or "none",
+            probe_features=probe_features,
         )

@@ -21,8 +21,8 @@ from realfeatures import errors
 from realfeatures.artifacts import storage_errors
 from realfeatures.config import Preset
 from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash, WorkerError
-from realfeatures.grid import Cell
-from realfeatures.plan import Plan, make_plan
+from realfeatures.grid import Cell, cells
+from realfeatures.plan import Plan, addresses_of, make_plan
 from realfeatures.progress import RunProgress, duration, show_progress
 from realfeatures.run_folder import LOG, RunFolder
 from realfeatures.workers import Message, Worker, receive
@@ -62,15 +62,25 @@ def run_experiment(
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: expected at least 1")
     plan = make_plan(preset, seeds=seeds)
+    if preset.runtime.device == "cuda":
+        _require_cuda()
     folder = RunFolder(out.absolute())
     with folder.claim(plan.preset, seeds=seeds), _log_file(folder.path / LOG):
         done = folder.finished(plan.addresses)
+        folder.forget_work({plan.addresses[key] for key in done})
         schedule = Schedule(plan, done)
         if schedule.todo:
             logger.debug("%d of %d cells are done; %d jobs", len(done), len(plan.grid), jobs)
             _compute(plan, folder, schedule, jobs=jobs, console=console or Console(stderr=True))
         _report(plan, folder)
     return plan
+
+
+def _require_cuda() -> None:
+    """Refuse a missing GPU before the output folder belongs to the experiment."""
+    from realfeatures.run import require_cuda
+
+    require_cuda()
 
 
 def default_jobs(preset: Preset) -> int:
@@ -284,9 +294,17 @@ def _log_file(path: Path) -> Iterator[None]:
             handler.close()
 
 
+def _is_finished(seed: int, plan: Plan, folder: RunFolder) -> bool:
+    addresses = addresses_of(cells(plan.preset, [seed]), plan.preset)
+    return all(folder.cell(address).exists() for address in addresses.values())
+
+
 def _report(plan: Plan, folder: RunFolder) -> None:
     from realfeatures.reporting import write_report
 
     started = time.monotonic()
-    write_report(folder.path, preset=plan.preset, seeds=plan.seeds, grid=plan.grid, addresses=plan.addresses)
+    # Also the seeds of earlier runs in the same folder: adding one takes none away.
+    seeds = [seed for seed in folder.require_experiment()[1] if seed in plan.seeds or _is_finished(seed, plan, folder)]
+    grid = cells(plan.preset, seeds)
+    write_report(folder.path, preset=plan.preset, seeds=seeds, grid=grid, addresses=addresses_of(grid, plan.preset))
     logger.debug("the report took %s", duration(time.monotonic() - started))

@@ -9,6 +9,12 @@ from pydantic import ValidationError
 from realfeatures.config import Preset
 from realfeatures.errors import ConfigError
 
+EXPECTATIONS = {
+    "tuple_type": "expected a list, such as [a, b]",
+    "model_type": "expected a mapping, such as {key: value}",
+}
+"""What pydantic says in terms of Python, said in terms of the command line."""
+
 
 def override(preset: Preset, changes: dict[str, Any]) -> Preset:
     """Return the preset with each `section.field` path set to its new value, validated again."""
@@ -61,4 +67,5 @@ def _first_problem(error: ValidationError) -> str:
     where = ".".join(str(part) for part in problem["loc"])
     given = problem["input"]
     shown = "" if isinstance(given, dict) else f" (given: {given!r})"
-    return f"{where or 'preset'}: {problem['msg'].removeprefix('Value error, ')}{shown}"
+    text = EXPECTATIONS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    return f"{where}: {text}{shown}" if where else text

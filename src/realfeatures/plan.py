@@ -85,8 +85,8 @@ def check_preset(preset: Preset, info: SourceInfo) -> None:
         _check_masked(preset.masked, info)
     if Paradigm.DIFFUSION in preset.paradigms:
         _check_diffusion(preset.diffusion, info)
-    for name in ("images", "autoattack_images"):
-        wanted = getattr(preset.attack, name)
+    for name, threats in (("images", preset.attack.pgd), ("autoattack_images", preset.attack.autoattack)):
+        wanted = getattr(preset.attack, name) if threats else 0
         if wanted > info.test:
             raise ConfigError(
                 f"attack.{name} is {wanted} and there are {info.test} test images;"
@@ -116,9 +116,9 @@ def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
             " use a smaller one, so that there is something to mask"
         )
     tokens = min(info.height, info.width) // patch
-    if config.feature_pool is not None and config.feature_pool > tokens:
+    if config.feature_pool is not None and tokens % config.feature_pool:
         raise ConfigError(
-            f"masked.feature_pool {config.feature_pool} is above the {tokens} patches a side; use at most {tokens}"
+            f"masked.feature_pool {config.feature_pool} does not divide the {tokens} patches a side; use one that does"
         )
 
 
@@ -129,9 +129,16 @@ def _check_diffusion(config: DiffusionConfig, info: SourceInfo) -> None:
             f"diffusion.multipliers: {len(config.multipliers)} resolutions need images whose sides are multiples"
             f" of {divisor}, these have {info.height}x{info.width}; use fewer multipliers"
         )
+    resolutions = [info.height // 2**level for level in range(len(config.multipliers))]
+    for resolution in config.attention_resolutions:
+        if resolution not in resolutions:
+            raise ConfigError(
+                f"diffusion.attention_resolutions: {resolution} is none of {', '.join(map(str, resolutions))}, the"
+                f" resolutions of {len(config.multipliers)} multipliers; use these"
+            )
     bottom = min(info.height, info.width) // divisor
-    if config.feature_pool > bottom:
+    if bottom % config.feature_pool:
         raise ConfigError(
-            f"diffusion.feature_pool {config.feature_pool} is above the {bottom} pixels of the feature map;"
-            f" use at most {bottom}"
+            f"diffusion.feature_pool {config.feature_pool} does not divide the {bottom} pixels of the feature map;"
+            " use one that does"
         )

@@ -65,7 +65,8 @@ def paper() -> Preset:
         ),
         contrastive=ContrastiveConfig(
             model=resnet18,
-            # ref CL/train_cl.py: Adam 1e-4, wd 1e-5, batch 512, 1000 epochs, cosine after 10 epochs
+            # ref CL/train_cl.py: Adam 1e-4, wd 1e-5, batch 512, 1000 epochs. Deviation: there the first 10 epochs are
+            # constant and the cosine then turns with a period of 97; here a linear warm-up and one cosine
             optimizer=OptimizerConfig(
                 name="adam",
                 learning_rate=1e-4,
@@ -184,7 +185,7 @@ def cifar10_gpu() -> Preset:
             "robust.steps": 200,  # chosen: with the step decayed, a fifth of the steps
             "robust.decay": True,
             "non_robust.steps": 200,
-            "non_robust.step_size": 0.05,  # chosen: 200 x 0.05 still reaches five times delta
+            "non_robust.step_size": 0.05,  # chosen: the decaying steps add up to 5.5, 2.7 times delta
             "non_robust.decay": True,
             "attack.autoattack": (ThreatModel(norm=Norm.L2, epsilon=0.5),),
             "attack.autoattack_images": 500,
@@ -241,7 +242,7 @@ def cifar10_small() -> Preset:
             "robust.steps": 40,
             "robust.decay": True,
             "non_robust.steps": 40,
-            "non_robust.step_size": 0.2,  # 40 x 0.2 reaches four times delta
+            "non_robust.step_size": 0.2,  # chosen: the decaying steps add up to 4.4, 2.2 times delta
             "non_robust.decay": True,
             "d_rand.steps": 20,  # 20 x 0.1 reaches four times epsilon
             "probe.batch_size": 256,
@@ -306,8 +307,8 @@ def digits() -> Preset:
             "masked.feature_pool": 2,
             "masked.optimizer.batch_size": 64,  # chosen by natural accuracy: 800 updates instead of 400
             "masked.optimizer.learning_rate": 3e-3,
-            "masked.optimizer.epochs": 30,
-            "masked.optimizer.warmup_epochs": 3,
+            "masked.optimizer.epochs": 40,
+            "masked.optimizer.warmup_epochs": 4,
             "masked.augmentation": shift,
             "diffusion.width": 16,
             "diffusion.multipliers": (1, 2),
@@ -315,6 +316,7 @@ def digits() -> Preset:
             "diffusion.attention_resolutions": (),
             "diffusion.dropout": 0.0,
             "diffusion.ema_decay": None,
+            "diffusion.feature_block": "up",  # prototype
             "diffusion.feature_pool": 2,
             "diffusion.optimizer.batch_size": 128,
             "diffusion.optimizer.learning_rate": 2e-3,

@@ -57,6 +57,9 @@ def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run) -> 
     mean = representations.mean(dim=0)
     deviation = (representations.var(dim=0) + VARIANCE_FLOOR).sqrt()
     linear = nn.Linear(representations.shape[1], len(images.classes), device=run.device)
+    # The problem is convex, so the start does not matter but for features that are constant in training: they get no
+    # gradient, and a random weight on them, divided by their deviation, would rule the folded classifier.
+    nn.init.zeros_(linear.weight)
     optimizer = OptimizerConfig(
         name="adam",
         learning_rate=config.learning_rate,

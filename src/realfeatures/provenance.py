@@ -8,6 +8,8 @@ from functools import cache
 from importlib import metadata
 from pathlib import Path
 
+from realfeatures.errors import ConfigError
+
 PACKAGE = Path(__file__).parent
 
 SCIENCE = (
@@ -28,8 +30,11 @@ SCIENCE = (
 """The modules that a stage's bytes depend on. Presets, grid and report are left out: an edit there must not make
 hours of training run again. config.py is, too, since the values themselves are part of every address."""
 
-LIBRARIES = ("numpy", "pillow", "pyautoattack", "scikit-learn", "torch", "torchvision")
+LIBRARIES = ("numpy", "pillow", "safetensors", "scikit-learn", "torch", "torchvision")
 """Libraries whose version may change the bytes that a stage writes; pillow decodes JPEG."""
+
+AUTOATTACK = ("pyautoattack", "autoattack")
+"""Two packages of the same authors' code; either will do."""
 
 
 @cache
@@ -51,5 +56,13 @@ def science_files() -> list[Path]:
 
 @cache
 def library_versions() -> dict[str, str]:
-    """Return the installed version of each library that takes part in a stage's arithmetic."""
-    return {name: metadata.version(name) for name in LIBRARIES}
+    """Return the installed version of each library that takes part in a stage's arithmetic.
+
+    Raises:
+        ConfigError: AutoAttack is not installed.
+    """
+    installed = {distribution.name for distribution in metadata.distributions()}
+    autoattack = next((name for name in AUTOATTACK if name in installed), None)
+    if autoattack is None:
+        raise ConfigError(f"neither {' nor '.join(AUTOATTACK)} is installed; pip install {AUTOATTACK[0]}")
+    return {name: metadata.version(name) for name in (*LIBRARIES, autoattack)}

@@ -1,14 +1,15 @@
 """What a stage is given besides its configuration and its inputs: seed, device, precision, checkpoint, progress."""
 
 import hashlib
+import os
 import platform
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
 
 import torch
+from torch import Tensor
 
 from realfeatures.checkpoint import Checkpoint
 from realfeatures.config import RuntimeConfig
@@ -21,6 +22,16 @@ def no_progress(done: int, total: int) -> None:
     """Tell nobody."""
 
 
+def require_cuda() -> None:
+    """Refuse to go on without a CUDA device.
+
+    Raises:
+        ConfigError: torch finds none.
+    """
+    if not torch.cuda.is_available():
+        raise ConfigError("runtime.device=cuda: torch finds no CUDA device; use --set runtime.device=cpu")
+
+
 @dataclass(kw_only=True)
 class Run:
     """The surroundings of one stage."""
@@ -29,10 +40,9 @@ class Run:
     runtime: RuntimeConfig = field(default_factory=lambda: RuntimeConfig(device="cpu"))
     checkpoint: Checkpoint = field(default_factory=Checkpoint)
     progress: ProgressCallback = no_progress
-    memory_format: ClassVar[torch.memory_format] = torch.channels_last
-    """Of images and convolutions: the tensor cores' own, and on a CPU 1.2 times faster for 8x8 images in float32
-    and 2 to 3 times with bfloat16."""
     """Told how many of a stage's steps are done."""
+    memory_format: ClassVar[torch.memory_format] = torch.channels_last
+    """Of images and convolutions: the tensor cores' own; `make bench` shows what it gives on a CPU."""
 
     @property
     def device(self) -> torch.device:
@@ -44,11 +54,20 @@ class Run:
         digest = hashlib.sha256(f"{self.seed}/{purpose}".encode()).digest()
         return torch.Generator(self.device).manual_seed(int.from_bytes(digest[:8], "big") >> 1)
 
-    def autocast(self) -> AbstractContextManager[object]:
-        """Return the context of mixed precision, or an empty one in float32."""
+    def mixed(self, module: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        """Return the module in the run's precision, with a float32 result.
+
+        Only networks run under autocast: it would take the matrix product of a contrastive loss, and the resampling
+        of an augmentation, for part of one.
+        """
         if self.runtime.precision == "float32":
-            return nullcontext()
-        return torch.autocast(self.runtime.device, dtype=torch.bfloat16)
+            return module
+
+        def forward(*inputs: Tensor) -> Tensor:
+            with torch.autocast(self.runtime.device, dtype=torch.bfloat16):
+                return module(*inputs).float()
+
+        return forward
 
     def start(self) -> None:
         """Set what is global in torch: threads, determinism, and the seed of weight initialisation.
@@ -56,9 +75,14 @@ class Run:
         Raises:
             ConfigError: the device is not there.
         """
-        if self.runtime.device == "cuda" and not torch.cuda.is_available():
-            raise ConfigError("runtime.device=cuda: torch finds no CUDA device; use --set runtime.device=cpu")
+        if self.runtime.device == "cuda":
+            require_cuda()
         torch.set_num_threads(self.runtime.threads)
+        # float32 means float32: TF32's ten bits of mantissa would reach probes and attacks.
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
+        # cuBLAS is deterministic only with a workspace of its own, chosen before its first call.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         # warn_only: a few CUDA kernels have no deterministic form; on a CPU all that is used here has.
         torch.use_deterministic_algorithms(True, warn_only=self.runtime.device == "cuda")
         # Filling fresh memory guards against reading it unset, which nothing here does; it cost a training 7 %.

@@ -43,7 +43,7 @@ def prepare_data(config: DataConfig, *, run: Run, images: OutputDir) -> Outcome:
     splits = load_source(config)
     save_split(images, "train", splits.train)
     save_split(images, "test", splits.test)
-    return Outcome("image_set", {"classes": list(splits.train.classes), "title": splits.title})
+    return Outcome("image_set", {"classes": list(splits.train.classes)})
 
 
 def pretrain(config: PretrainConfig, *, run: Run, train_set: InputDir, encoder: OutputDir) -> Outcome:

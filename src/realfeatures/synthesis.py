@@ -49,14 +49,15 @@ def match_representations(config: MatchingConfig, encoder: nn.Module, natural: I
     natural = natural.to(run.device)
     starts = _other_images(len(natural), run)
     region = ball(Norm.L2, config.delta or math.inf)
+    represent = run.mixed(encoder)
 
     def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
         start = _floats(natural.images[starts[chosen]], run)
         with torch.no_grad():
-            wanted = encoder(_floats(natural.images[chosen], run)).float()
+            wanted = represent(_floats(natural.images[chosen], run))
 
         def distance(images: Tensor) -> Tensor:
-            gap: Tensor = torch.linalg.vector_norm(encoder(images).float() - wanted, dim=1)
+            gap: Tensor = torch.linalg.vector_norm(represent(images) - wanted, dim=1)
             return gap
 
         found = ascend(lambda x: -distance(x), start, centre=start, region=region, step_sizes=step_sizes)
@@ -82,13 +83,14 @@ def perturb_towards_targets(config: TargetedConfig, classifier: nn.Module, natur
     """
     natural = natural.to(run.device)
     generator = run.generator("targets")
+    classify = run.mixed(classifier)
     targets = torch.randint(len(natural.classes), (len(natural),), generator=generator, device=run.device)
 
     def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
         start = _floats(natural.images[chosen], run)
         aim = targets[chosen]
         found = ascend(
-            targeted(classifier, aim),
+            targeted(classify, aim),
             start,
             centre=start,
             region=ball(config.norm, config.epsilon),
@@ -98,8 +100,8 @@ def perturb_towards_targets(config: TargetedConfig, classifier: nn.Module, natur
         quantised = _floats(crafted, run)
         with torch.no_grad():
             return crafted, {
-                "target_rate": (classifier(found).argmax(1) == aim).float(),
-                "target_rate_quantised": (classifier(quantised).argmax(1) == aim).float(),
+                "target_rate": (classify(found).argmax(1) == aim).float(),
+                "target_rate_quantised": (classify(quantised).argmax(1) == aim).float(),
                 "mean_l2_perturbation": (quantised - start).flatten(1).norm(dim=1),
             }
 
@@ -126,8 +128,7 @@ def _in_batches(
             yield size
 
     for chosen in batches[len(done) :]:
-        with run.autocast():
-            images, figures = craft(chosen, watched(len(done)))
+        images, figures = craft(chosen, watched(len(done)))
         done.append({"images": images.cpu(), "figures": {name: value.cpu() for name, value in figures.items()}})
         run.checkpoint.step(lambda: done)
     names = done[0]["figures"]

@@ -12,7 +12,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel
 
 from realfeatures.config import OptimizerConfig
 from realfeatures.errors import TrainingError
@@ -33,6 +32,29 @@ class Examples:
     labels: Tensor
 
 
+class MovingAverage:
+    """The exponential moving average of a module's parameters, updated without waiting for the device.
+
+    Args:
+        module: whose parameters are averaged; it has no buffers that change.
+        decay: share that the average keeps at each update.
+    """
+
+    def __init__(self, module: nn.Module, decay: float) -> None:
+        self.decay = decay
+        self.values = [parameter.detach().clone() for parameter in module.parameters()]
+
+    def update(self, module: nn.Module) -> None:
+        """Move the average towards the module's parameters."""
+        with torch.no_grad():
+            torch._foreach_lerp_(self.values, list(module.parameters()), 1 - self.decay)
+
+    def copy_to(self, module: nn.Module) -> None:
+        """Give a module the averaged parameters."""
+        with torch.no_grad():
+            torch._foreach_copy_(list(module.parameters()), self.values)
+
+
 def train(
     module: nn.Module,
     loss: Loss,
@@ -40,13 +62,14 @@ def train(
     config: OptimizerConfig,
     run: Run,
     *,
-    average: AveragedModel | None = None,
+    average: MovingAverage | None = None,
 ) -> History:
     """Minimise a loss over a module's parameters, resuming from the run's checkpoint where there is one.
 
     Args:
         module: in train mode; every parameter and buffer in it is part of the checkpoint.
-        loss: called under the run's autocast; draws its randomness from the generator it is given.
+        loss: draws its randomness from the generator it is given; runs the network under the run's autocast and
+            itself in float32 (see `Run.mixed`).
         examples: on the run's device. The last incomplete batch of an epoch is dropped.
         config: optimiser, schedule, batch size and epochs.
         run: seed, device, checkpoint and progress.
@@ -70,7 +93,7 @@ def train(
 
 def learning_rate_at(step: int, *, steps_per_epoch: int, config: OptimizerConfig) -> float:
     """Return the learning rate of a step: linear warm-up, then the schedule, both in steps (never epochs)."""
-    warmup_steps = round(config.warmup_epochs * steps_per_epoch)
+    warmup_steps = round(min(config.warmup_epochs, config.epochs / 2) * steps_per_epoch)
     if step < warmup_steps:
         return config.learning_rate * (step + 1) / warmup_steps
     if config.schedule == "cosine":
@@ -113,7 +136,7 @@ class _Loop:
         examples: Examples,
         config: OptimizerConfig,
         run: Run,
-        average: AveragedModel | None,
+        average: MovingAverage | None,
     ) -> None:
         self.module, self.loss, self.examples, self.config, self.run = module, loss, examples, config, run
         self.average = average
@@ -135,15 +158,14 @@ class _Loop:
         rate = learning_rate_at(self.step, steps_per_epoch=self.steps_per_epoch, config=self.config)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        with self.run.autocast():
-            loss = self.loss(self.examples.inputs[batch], self.examples.labels[batch], self.generator)
+        loss = self.loss(self.examples.inputs[batch], self.examples.labels[batch], self.generator)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         if self.config.gradient_clip is not None:
             nn.utils.clip_grad_norm_(self.module.parameters(), self.config.gradient_clip)
         self.optimizer.step()
         if self.average is not None:
-            self.average.update_parameters(self.module)
+            self.average.update(self.module)
         self.epoch_loss += loss.detach().float()
         self.step += 1
         if self.step % self.steps_per_epoch == 0:
@@ -165,6 +187,9 @@ class _Loop:
         generator = self.run.generator(f"order/{epoch}")
         return torch.randperm(len(self.examples.labels), generator=generator, device=self.run.device)
 
+    def _device_module(self) -> Any:
+        return torch.cuda if self.run.device.type == "cuda" else torch
+
     def state(self) -> dict[str, Any]:
         """Return all that the remaining steps depend on."""
         return {
@@ -173,10 +198,10 @@ class _Loop:
             "epoch_loss": self.epoch_loss,
             "module": self.module.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "average": None if self.average is None else self.average.state_dict(),
+            "average": None if self.average is None else self.average.values,
             "generator": self.generator.get_state(),
-            # Dropout draws from torch's own generators.
-            "global_generators": [torch.get_rng_state(), *torch.cuda.get_rng_state_all()],
+            # Dropout draws from torch's own generator of the device.
+            "global_generator": self._device_module().get_rng_state(),
         }
 
     def _match_layouts(self) -> None:
@@ -200,9 +225,7 @@ class _Loop:
         self.optimizer.load_state_dict(state["optimizer"])
         self._match_layouts()
         if self.average is not None:
-            self.average.load_state_dict(state["average"])
+            torch._foreach_copy_(self.average.values, [value.to(self.run.device) for value in state["average"]])
         self.generator.set_state(state["generator"])
-        on_cpu, *on_cuda = state["global_generators"]
-        torch.set_rng_state(on_cpu)
-        torch.cuda.set_rng_state_all(on_cuda)
+        self._device_module().set_rng_state(state["global_generator"])
         self.order = self._draw_order(self.step // self.steps_per_epoch)

@@ -159,6 +159,12 @@ class _Runner:
                 return {"event": "crash", "traceback": traceback.format_exc()}
             text = f"cannot write {work}: {error.strerror}; free some space and run the same command again"
             return {"event": "error", "error": "StorageError", "text": text}
+        except (MemoryError, RuntimeError) as error:
+            _discard_output(work)
+            if not (isinstance(error, MemoryError) or "memory" in str(error)):
+                return {"event": "crash", "traceback": traceback.format_exc()}
+            text = f"{key}: does not fit into memory; use a smaller model or batch_size, or fewer --jobs"
+            return {"event": "error", "error": "WorkerError", "text": text}
         except Exception:
             _discard_output(work)
             return {"event": "crash", "traceback": traceback.format_exc()}

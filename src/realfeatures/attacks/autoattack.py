@@ -12,6 +12,7 @@ import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import torch
@@ -84,6 +85,21 @@ class _Job:
         return self.model(images).max(dim=1)[1] == labels
 
 
+class _Watched:
+    """The model, with a look at the checkpoint at every call: one attack on one batch may take minutes.
+
+    Interrupted leaves through the library; the state holds the batch as still to be tried.
+    """
+
+    def __init__(self, model: Classifier) -> None:
+        self.model = model
+        self.watch: Callable[[], None] = lambda: None
+
+    def __call__(self, images: Tensor) -> Tensor:
+        self.watch()
+        return self.model(images)
+
+
 @dataclass
 class _State:
     """How far an AutoAttack is; what its checkpoint holds."""
@@ -118,7 +134,7 @@ def autoattack(
         classes: K, at least 2.
         seed: of every attack; the library starts each batch from it anew.
         batch_size: images attacked together; the result depends on it, as it does in the library.
-        checkpoint: asked for a state at the start, given one after every batch.
+        checkpoint: asked for a state at the start, and given one whenever the model is called.
         progress: told the number of attacks that are done, and of all.
 
     Raises:
@@ -131,12 +147,14 @@ def autoattack(
     attacks = suite(threat, classes=classes, shape=images.shape[-2:])
     _check_range(images)
     # Contiguous: the library calls .view on what it computes from the images.
-    job = _Job(model, images.contiguous(), labels, batch_size)
+    watched = _Watched(model)
+    job = _Job(watched, images.contiguous(), labels, batch_size)
     devices = [images.device] if images.is_cuda else []
     with torch.no_grad(), torch.random.fork_rng(devices):
         torch.manual_seed(seed)  # what a randomised model draws in the checks
         state = _resume(checkpoint, images.device) or _start(job, attacks, classes=classes)
-        library = _library(model, threat, classes=classes, seed=seed, device=images.device)
+        watched.watch = partial(checkpoint.step, lambda: vars(state))
+        library = _library(watched, threat, classes=classes, seed=seed, device=images.device)
         for done, attack in enumerate(attacks):
             progress(done, len(attacks))
             if attack not in state.accuracy:
@@ -212,7 +230,7 @@ def _run(attack: str, library: Any, *, job: _Job, state: _State, checkpoint: Res
     if state.pending is None:
         state.pending = state.robust.nonzero().squeeze(1)  # (robust images,)
     while len(state.pending):
-        batch, state.pending = state.pending[: job.batch_size], state.pending[job.batch_size :]
+        batch = state.pending[: job.batch_size]
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             candidates = perturb(job.images[batch], job.labels[batch])
@@ -220,6 +238,7 @@ def _run(attack: str, library: Any, *, job: _Job, state: _State, checkpoint: Res
         fooled = ~job.correct(candidates, job.labels[batch])
         state.robust[batch[fooled]] = False
         state.adversarial[batch[fooled]] = candidates[fooled]
+        state.pending = state.pending[job.batch_size :]
         checkpoint.step(lambda: vars(state))
     state.pending = None
     state.accuracy[attack] = _accuracy(state.robust)

@@ -99,8 +99,9 @@ def grey(images: Tensor) -> Tensor:
     """Return the luma (N, 1, H, W) of images (N, 3, H, W); grey images (N, 1, H, W) as they are."""
     if images.shape[1] == 1:
         return images
-    weights = torch.tensor(LUMA, device=images.device).view(1, 3, 1, 1)
-    return (images * weights).sum(dim=1, keepdim=True)
+    red, green, blue = images.unbind(dim=1)
+    luma: Tensor = LUMA[0] * red + LUMA[1] * green + LUMA[2] * blue
+    return luma.unsqueeze(1)
 
 
 def shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
@@ -114,8 +115,7 @@ def shift_hue(images: Tensor, shifts: Tensor) -> Tensor:
     divisor = chroma.clamp_min(torch.finfo(images.dtype).tiny)
     sectors = torch.stack([(green - blue) / divisor, 2 + (blue - red) / divisor, 4 + (red - green) / divisor], dim=1)
     hue = sectors.gather(1, largest[:, None]) + 6 * shifts[:, None, None, None]  # (N, 1, H, W), in sixths of a turn
-    offsets = torch.tensor([5.0, 3.0, 1.0], device=images.device).view(1, 3, 1, 1)
-    distance = (offsets + hue) % 6
+    distance = torch.cat([5 + hue, 3 + hue, 1 + hue], dim=1) % 6  # of red, green and blue
     return value[:, None] - chroma[:, None] * torch.minimum(distance, 4 - distance).clamp(0, 1)
 
 

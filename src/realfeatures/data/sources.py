@@ -32,11 +32,10 @@ SUBSET_SEED = 0
 
 @dataclass(frozen=True)
 class Splits:
-    """A data set: its two splits, with the same classes, and what a report calls it."""
+    """A data set: its two splits, with the same classes."""
 
     train: "ImageSet"
     test: "ImageSet"
-    title: str
 
 
 @dataclass(frozen=True)
@@ -108,7 +107,9 @@ def load_source(config: DataConfig) -> Splits:
     """Decode a data set, or take a folder's from the cache, and choose its subsets.
 
     Returns:
-        (N, C, H, W) uint8 images in the source's order, C 1 where all are grey and else 3; int64 labels.
+        (N, C, H, W) uint8 images, C 1 where all are grey and else 3; int64 labels. A named set is in its own order,
+        a folder in a random one that is the same in every run: sorted by class, its first n images, which are the
+        ones that are attacked, would be of one class.
 
     Raises:
         DataError: as pin_source; no network; damaged files.
@@ -132,10 +133,11 @@ def load_source(config: DataConfig) -> Splits:
     _check_subset(config, info)
     train = stratified_subset(decoded.train_labels, config.train_size or info.train)
     test = stratified_subset(decoded.test_labels, config.test_size or info.test)
+    if _is_folder(config):
+        train, test = _mixed(train), _mixed(test)
     return Splits(
         ImageSet(from_numpy(decoded.train_images[train]), from_numpy(decoded.train_labels[train]), decoded.classes),
         ImageSet(from_numpy(decoded.test_images[test]), from_numpy(decoded.test_labels[test]), decoded.classes),
-        title(config),
     )
 
 
@@ -169,6 +171,12 @@ def stratified_subset(labels: "NDArray[np.int64]", size: int) -> "NDArray[np.int
         order = np.random.RandomState([SUBSET_SEED, int(label)]).permutation(np.flatnonzero(labels == label))
         chosen.append(order[:share])
     return np.sort(np.concatenate(chosen))
+
+
+def _mixed(indices: "NDArray[np.int64]") -> "NDArray[np.int64]":
+    import numpy as np
+
+    return np.random.RandomState(SUBSET_SEED).permutation(indices)
 
 
 def _class_sizes(counts: "NDArray[np.int64]", size: int) -> "NDArray[np.int64]":

@@ -1,10 +1,10 @@
 """The vision transformer of MAE (He et al. 2022): an encoder of the visible patches and a light decoder."""
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realfeatures.config import MaskedConfig
+from realfeatures.models.pooling import pool_to
 
 INITIAL_STD = 0.02
 """Standard deviation of the class and mask tokens at initialisation (He et al. 2022, released code)."""
@@ -34,7 +34,7 @@ class MaskedEncoder(nn.Module):
         if self.feature_pool is None:
             return tokens[:, 0]
         grid = tokens[:, 1:].transpose(1, 2).reshape(len(tokens), -1, self.rows, self.columns)  # (N, width, h, w)
-        return F.adaptive_avg_pool2d(grid, self.feature_pool).flatten(1)
+        return pool_to(grid, self.feature_pool)
 
     def encode(self, images: Tensor, visible: Tensor | None = None) -> Tensor:
         """Return encoded tokens.

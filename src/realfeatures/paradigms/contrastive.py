@@ -28,10 +28,11 @@ def pretrain(config: ContrastiveConfig, images: ImageSet, run: Run) -> Pretraine
         nn.Linear(config.projection_hidden, config.projection_output),
     )
     model = place(WithHead(encoder, projection_head), run).train()
+    project = run.mixed(model)
 
     def loss(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 - label-free
         views = [simclr_view(batch, config.augmentation, generator, run.memory_format) for _ in range(2)]
-        first, second = model(torch.cat(views)).chunk(2)
+        first, second = project(torch.cat(views)).chunk(2)
         return nt_xent_loss(first, second, config.temperature)
 
     history = train(model, loss, examples_of(images, run), config.optimizer, run)
@@ -52,9 +53,9 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     Returns:
         Scalar: the mean over all 2N anchors.
 
-    Source: Chen et al. 2020, equation 1. In float32: exponentials of similarities / 0.1 overflow bfloat16's precision.
+    Source: Chen et al. 2020, equation 1.
     """
-    projections = F.normalize(torch.cat([first, second]).float(), dim=1)  # (2N, D)
+    projections = F.normalize(torch.cat([first, second]), dim=1)  # (2N, D)
     similarities = projections @ projections.T / temperature  # (2N, 2N)
     similarities = similarities.masked_fill(
         torch.eye(len(projections), dtype=torch.bool, device=first.device), float("-inf")

@@ -1,17 +1,19 @@
 """Diffusion models: DDPM (Ho et al. 2020) learns to predict noise; its U-Net at one small timestep is the encoder."""
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from realfeatures.config import DiffusionConfig
 from realfeatures.data.augment import crop_flip
 from realfeatures.data.images import ImageSet
+from realfeatures.models.pooling import pool_to
 from realfeatures.models.unet import UNet
 from realfeatures.paradigms.base import ImageShape, Pretrained, examples_of, frozen, place
 from realfeatures.run import Run
-from realfeatures.training import train
+from realfeatures.training import MovingAverage, train
 
 
 class DiffusionEncoder(nn.Module):
@@ -42,7 +44,7 @@ class DiffusionEncoder(nn.Module):
         timestep = torch.full((1,), self.config.timestep, device=images.device)
         noised = q_sample(2 * images - 1, self.noise, self.signal)
         features = self.unet.features(noised, timestep, self.config.feature_block)
-        return F.adaptive_avg_pool2d(features, self.config.feature_pool).flatten(1)
+        return pool_to(features, self.config.feature_pool)
 
 
 def build(config: DiffusionConfig, shape: ImageShape) -> DiffusionEncoder:
@@ -55,24 +57,42 @@ def pretrain(config: DiffusionConfig, images: ImageSet, run: Run) -> Pretrained:
     shape = ImageShape.of(images)
     encoder = build(config, shape)
     place(encoder, run).train()
-    average = None
-    if config.ema_decay is not None:
-        update = get_ema_multi_avg_fn(config.ema_decay)  # type: ignore[no-untyped-call]
-        average = AveragedModel(encoder.unet, multi_avg_fn=update)
-    signal_levels = alphas_cumprod(config, run.device)
+    average = None if config.ema_decay is None else MovingAverage(encoder.unet, config.ema_decay)
+    predict, signal_levels = run.mixed(encoder.unet), alphas_cumprod(config, run.device)
 
     def loss(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 - label-free
         clean = 2 * crop_flip(batch, config.augmentation, generator, run.memory_format) - 1
         timesteps = torch.randint(config.timesteps, (len(clean),), generator=generator, device=clean.device)
         noise = torch.randn(clean.shape, generator=generator, device=clean.device)
-        noised = q_sample(clean, noise, signal_levels[timesteps])
-        return F.mse_loss(encoder.unet(noised, timesteps).float(), noise)
+        return noise_prediction_loss(predict, clean, noise, timesteps, signal_levels)
 
     history = train(encoder.unet, loss, examples_of(images, run), config.optimizer, run, average=average)
     if average is not None:
-        encoder.unet.load_state_dict(average.module.state_dict())
+        average.copy_to(encoder.unet)
     frozen(encoder)
     return Pretrained(encoder, shape, history=history)
+
+
+def noise_prediction_loss(
+    predict: Callable[[Tensor, Tensor], Tensor],
+    clean: Tensor,
+    noise: Tensor,
+    timesteps: Tensor,
+    signal_levels: Tensor,
+) -> Tensor:
+    """Return the mean squared error between the noise and what is predicted of it.
+
+    Args:
+        predict: (noised images (N, C, H, W), timesteps (N,)) -> predicted noise (N, C, H, W).
+        clean: (N, C, H, W) images in [-1, 1].
+        noise: (N, C, H, W) standard normal.
+        timesteps: (N,) int64.
+        signal_levels: (T,) from `alphas_cumprod`.
+
+    Returns:
+        Scalar. Source: Ho et al. 2020, equation 14 (L_simple).
+    """
+    return F.mse_loss(predict(q_sample(clean, noise, signal_levels[timesteps]), timesteps), noise)
 
 
 def alphas_cumprod(config: DiffusionConfig, device: torch.device) -> Tensor:

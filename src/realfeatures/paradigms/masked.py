@@ -23,13 +23,14 @@ def pretrain(config: MaskedConfig, images: ImageSet, run: Run) -> Pretrained:
     encoder = build(config, shape)
     decoder = MaskedDecoder(config, channels=shape.channels, height=shape.height, width=shape.width)
     model = place(nn.ModuleDict({"encoder": encoder, "decoder": decoder}), run).train()
+    encode, decode = run.mixed(encoder.encode), run.mixed(decoder)
 
     def loss(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:  # noqa: ARG001 - label-free
         seen = crop_flip(batch, config.augmentation, generator, run.memory_format)
         patches = patchify(2 * seen - 1, config.patch_size)  # (N, T, C * patch^2)
         shuffle = random_shuffle(patches, generator)
         visible = visible_count(patches.shape[1], config.mask_ratio)
-        predicted = decoder(encoder.encode(seen, shuffle[:, :visible]), shuffle)
+        predicted = decode(encode(seen, shuffle[:, :visible]), shuffle)
         return masked_reconstruction_loss(predicted, patches, shuffle[:, visible:])
 
     history = train(model, loss, examples_of(images, run), config.optimizer, run)
@@ -59,5 +60,5 @@ def masked_reconstruction_loss(predicted: Tensor, patches: Tensor, masked: Tenso
     Returns:
         Scalar. Source: He et al. 2022, section 3, on pixels that are not normalised by patch, as in ref.
     """
-    errors = (predicted.float() - patches).square().mean(dim=2)  # (N, T)
+    errors = (predicted - patches).square().mean(dim=2)  # (N, T)
     return errors.gather(1, masked).mean()

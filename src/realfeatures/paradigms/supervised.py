@@ -24,32 +24,25 @@ def build(config: SupervisedConfig | AdversarialConfig, shape: ImageShape) -> Re
 
 
 def pretrain(config: SupervisedConfig | AdversarialConfig, images: ImageSet, run: Run) -> Pretrained:
-    """Train a ResNet and its linear head on labelled images."""
+    """Train a ResNet and its linear head on labelled images, or on PGD examples of them.
+
+    Deviation: ref's PGD descends the loss (Robust/attack/PGD.py:32), and attacks in train mode, which lets
+    BatchNorm's statistics follow the attack (adversarial_training.py:76).
+    """
     shape = ImageShape.of(images)
     encoder = build(config, shape)
     head = nn.Linear(encoder.dimension, len(images.classes))
     model = place(WithHead(encoder, head), run).train()
+    classify = run.mixed(model)
 
     def loss(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         seen = crop_flip(batch, config.augmentation, generator, run.memory_format)
         if isinstance(config, AdversarialConfig):
-            seen = _adversarial_examples(model, seen, labels, config, generator)
-        return F.cross_entropy(model(seen), labels)
+            model.eval()
+            seen = pgd(untargeted(classify, labels), seen, threat=config.attack, generator=generator)
+            model.train()
+        return F.cross_entropy(classify(seen), labels)
 
     history = train(model, loss, examples_of(images, run), config.optimizer, run)
     frozen(model)
     return Pretrained(encoder, shape, head, history)
-
-
-def _adversarial_examples(
-    model: nn.Module, images: Tensor, labels: Tensor, config: AdversarialConfig, generator: torch.Generator
-) -> Tensor:
-    """Return PGD examples, ascending the loss.
-
-    Deviation: the reference code descends the loss (Robust/attack/PGD.py:32) and attacks in train mode,
-    which lets BatchNorm's statistics follow the attack (adversarial_training.py:76).
-    """
-    model.eval()
-    attacked = pgd(untargeted(model, labels), images, threat=config.attack, generator=generator)
-    model.train()
-    return attacked

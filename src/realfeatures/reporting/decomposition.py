@@ -47,11 +47,16 @@ def _answer(lookup: Lookup, features: str, paradigms: Sequence[str]) -> Answer:
     return Answer(features, _summary(features, blamed), tuple(sentences))
 
 
+def verdict_of(encoder: Interval, probe: Interval) -> str:
+    """Return which of two losses of accuracy is to blame, in words; losses are differences, as fractions."""
+    return _VERDICTS[_culprit(encoder, probe)]
+
+
 _VERDICTS = {
     "probe": "the labels lose it",
     "encoder": "the encoder loses it",
     "both": "both lose it, and cannot be told apart",
-    "neither": "neither can be told from zero",
+    "neither": "neither loses what could be told from zero",
     "open": "the two cannot be told apart",
 }
 
@@ -65,10 +70,10 @@ _SUMMARIES = {
 
 
 def _culprit(encoder: Interval, probe: Interval) -> str:
-    """Return what loses more: the one whose interval lies wholly above the other's."""
-    if probe.low > encoder.high:
+    """Return what loses more: the one whose interval lies wholly above zero and above the other's."""
+    if probe.low > max(0.0, encoder.high):
         return "probe"
-    if encoder.low > probe.high:
+    if encoder.low > max(0.0, probe.high):
         return "encoder"
     if encoder.low > 0 and probe.low > 0:
         return "both"

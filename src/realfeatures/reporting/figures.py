@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from realfeatures.reporting.tables import Accuracy, Lookup, epsilon_name, usefulness
+from realfeatures.reporting.tables import Accuracy, Lookup, compared, epsilon_name, usefulness
 from realfeatures.vocabulary import Features
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def usefulness_bars(rows: Sequence[Row], config: Mapping[str, Any], *, chance: f
 
 def robustness_curves(rows: Sequence[Row], config: Mapping[str, Any]) -> str:
     """Return accuracy over epsilon: a panel a paradigm and norm, a line a feature set, AutoAttack as open marks."""
-    lookup = Lookup(rows)
+    lookup = Lookup(compared(rows))
     threats = [threat for threat in lookup.threats() if threat[0] != "none"]
     norms = list(dict.fromkeys(norm for _, norm, _ in threats)) or ["L2"]
 

@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from realfeatures.artifacts import write_bytes
-from realfeatures.claims import WIDELY
+from realfeatures.claims import ADVERSARIAL
 from realfeatures.config import Preset
 from realfeatures.grid import Cell
 from realfeatures.presets import PRESETS
@@ -16,6 +16,7 @@ from realfeatures.reporting import diagram, figures, tables
 from realfeatures.reporting.decomposition import answers
 from realfeatures.reporting.deviations import DEVIATIONS
 from realfeatures.reporting.gallery import gallery
+from realfeatures.reporting.judging import seed_allowance
 from realfeatures.reporting.results import RESULTS, Experiment, read_experiment, results_of
 from realfeatures.reporting.verdicts import as_json, judge_all
 
@@ -83,10 +84,11 @@ def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, An
     return {
         "results": results,
         "classes": classes,
-        "widely": WIDELY,
+        "allowances": _allowances(),
         "minus": tables.MINUS,
         "usefulness": tables.usefulness(rows, config),
         "robustness": tables.robustness(rows, config),
+        "sources": tables.sources(rows, config),
         "decomposition": tables.decomposition(rows, config),
         "answers": answers(rows, config),
         "controls": tables.controls(rows, config),
@@ -99,6 +101,18 @@ def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, An
         "command": reproduce_command(experiment.preset, seeds=experiment.seeds),
         "deviations": DEVIATIONS,
     }
+
+
+def _allowances() -> str:
+    """Return how the rule treats too few seeds, in words."""
+    one, two, both = (
+        f"{100 * seed_allowance(seeds, varying=varying):.0f}" for seeds, varying in ((1, 1), (2, 1), (1, 2))
+    )
+    return (
+        f"One seed decides only where the interval lies {one} points beyond the threshold, two where it lies {two}"
+        f" points beyond it ({both} and {one} where two paradigms are compared, as both vary): so few cannot show how"
+        " much seeds differ. From three on, the interval holds their spread."
+    )
 
 
 def _pictures(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, Any]:
@@ -170,7 +184,7 @@ def _curves(experiment: Experiment) -> dict[str, dict[str, list[list[tuple[float
         if points:
             panel = curves.setdefault(str(cell.labels["paradigm"]), {})
             panel.setdefault(str(cell.labels["features"]), []).append(points)
-    order = [*experiment.preset.paradigms, "adversarial"]
+    order = [*experiment.preset.paradigms, ADVERSARIAL]
     return {name: curves[name] for name in order if name in curves}
 
 

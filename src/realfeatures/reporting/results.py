@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from realfeatures.artifacts import RUN, read_manifest, read_record
+from realfeatures.claims import ADVERSARIAL
 from realfeatures.config import Preset
+from realfeatures.data.sources import title
 from realfeatures.errors import ArtifactError
 from realfeatures.grid import DATA, Cell
 from realfeatures.provenance import code_digest, library_versions
@@ -18,6 +20,9 @@ from realfeatures.reporting.statistics import wilson_interval
 
 SCHEMA_VERSION = 1
 RESULTS = "results.json"
+
+SOURCES = "sources"
+"""The experiment of the adversarial source's rows: it is compared with no paradigm."""
 
 NO_FEATURES = "none"
 """The training set of a control, which has none."""
@@ -52,8 +57,7 @@ class Experiment:
     @property
     def title(self) -> str:
         """What a person calls the data set."""
-        data = self.finished.get(DATA)
-        return str(data.manifest["attributes"].get("title", "")) if data else self.preset.data.source
+        return title(self.preset.data)
 
     def with_role(self, *roles: str) -> Iterator[tuple[Cell, Finished]]:
         """Yield the finished cells of some roles, in the grid's order."""
@@ -137,6 +141,8 @@ def _rows(cell: Cell, found: Finished) -> Iterator[dict[str, Any]]:
 
 
 def _experiment_of(cell: Cell, metric: str) -> str:
+    if cell.labels["paradigm"] == ADVERSARIAL:
+        return SOURCES
     if cell.labels["features"] == NO_FEATURES:
         return "controls"
     if cell.labels["features"] != cell.labels["probe_features"]:

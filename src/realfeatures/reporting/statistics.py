@@ -65,6 +65,35 @@ def weighted_difference(first: Interval, second: Interval, *, weight: float) -> 
     return Interval(value, value - down, value + up)
 
 
+def difference_from_share(first: Interval, second: Interval, *, like: tuple[Interval, Interval]) -> Interval:
+    """Return `first - (a / b) * second` for like = (a, b): what first has beyond the share that a is of b.
+
+    First-order propagation of the four intervals, each side by its own half-widths as in weighted_difference.
+
+    Args:
+        first, second: estimates with their own intervals.
+        like: a and b, with a positive estimate of b.
+
+    Raises:
+        ValueError: b is not positive.
+    """
+    part, whole = like
+    if whole.value <= 0:
+        raise ValueError(f"a share of {whole.value}: expected a positive whole")
+    share, scale = part.value / whole.value, second.value / whole.value
+    terms = ((1.0, first), (-share, second), (-scale, part), (share * scale, whole))
+    value = first.value - share * second.value
+    down = math.hypot(*(_reach(factor, interval, down=True) for factor, interval in terms))
+    up = math.hypot(*(_reach(factor, interval, down=False) for factor, interval in terms))
+    return Interval(value, value - down, value + up)
+
+
+def _reach(factor: float, interval: Interval, *, down: bool) -> float:
+    """Return how far `factor * interval` reaches below (down) or above its estimate."""
+    below = down == (factor >= 0)
+    return factor * (interval.value - interval.low if below else interval.high - interval.value)
+
+
 def t_interval(values: Sequence[float]) -> Interval:
     """Return the mean of at least two values with Student's t interval.
 

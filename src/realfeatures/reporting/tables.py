@@ -7,8 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from realfeatures.claims import ADVERSARIAL
+from realfeatures.reporting.results import SOURCES
 from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference
-from realfeatures.vocabulary import Features
+from realfeatures.vocabulary import Features, Paradigm
 
 Row = Mapping[str, Any]
 
@@ -16,6 +18,10 @@ MINUS = "\N{MINUS SIGN}"
 
 CLEAN = ("none", "none", 0.0)
 """Attack, norm and epsilon of a clean accuracy."""
+
+
+SOURCE_OF = {ADVERSARIAL: (Features.ROBUST,), Paradigm.SUPERVISED: (Features.NON_ROBUST, Features.D_RAND)}
+"""Source model -> the sets that are made with it."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +96,13 @@ def usefulness(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
     """Clean accuracy of each paradigm, and of each control, on each feature set (E1)."""
     lookup, features = Lookup(rows), list(config["features"])
     matched = [(p, *(lookup.accuracy(p, f, f) for f in features)) for p in config["paradigms"]]
-    controls = [(_control(c), *(lookup.accuracy(c, "none", f) for f in features)) for c in config["controls"]]
-    return Table(("", *features), (*matched, *controls))
+    controls = [(control_name(c), *(lookup.accuracy(c, "none", f) for f in features)) for c in config["controls"]]
+    return Table(("encoder", *features), (*matched, *controls))
 
 
 def robustness(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
     """Accuracy of each matched cell under each attack (E2)."""
-    lookup = Lookup(rows)
+    lookup = Lookup(compared(rows))
     threats = lookup.threats() or [CLEAN]
     body = [
         (paradigm, features, *(lookup.accuracy(paradigm, features, features, threat) for threat in threats))
@@ -104,6 +110,25 @@ def robustness(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
         for features in config["features"]
     ]
     return Table(("paradigm", "features", *map(threat_name, threats)), tuple(body), stubs=2)
+
+
+def compared(rows: Iterable[Row]) -> list[Row]:
+    """Return the rows without those of the adversarial source, which is compared with no paradigm."""
+    return [row for row in rows if row["experiment"] != SOURCES]
+
+
+def sources(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
+    """Accuracy under each attack of the models whose features the crafted sets copy."""
+    lookup = Lookup(rows)
+    threats = lookup.threats() or [CLEAN]
+    body = []
+    for source, possible in SOURCE_OF.items():
+        made = [features for features in config["features"] if features in possible]
+        if made:
+            natural = Features.NATURAL.value
+            accuracies = (lookup.accuracy(source, natural, natural, threat) for threat in threats)
+            body.append((str(source), ", ".join(made), *accuracies))
+    return Table(("source", "makes", *map(threat_name, threats)), tuple(body), stubs=2)
 
 
 def decomposition(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
@@ -143,7 +168,7 @@ def controls(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
     threats = lookup.threats() or [CLEAN]
     body = [
         (
-            _control(control),
+            control_name(control),
             features,
             *(lookup.accuracy(control, "none", features, threat) for threat in threats),
         )
@@ -169,7 +194,8 @@ def epsilon_name(norm: str, epsilon: float) -> str:
     return f"{epsilon:g}"
 
 
-def _control(name: str) -> str:
+def control_name(name: str) -> str:
+    """Return what a person calls a control."""
     return {"pixels": "raw pixels", "untrained": "untrained encoder"}.get(name, name)
 
 
