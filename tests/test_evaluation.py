@@ -1,5 +1,8 @@
 """An evaluation's numbers, its flags, and how it resumes."""
 
+import itertools
+import math
+
 import pytest
 import torch
 from sklearn.datasets import load_digits
@@ -135,8 +138,10 @@ def test_flags_add_up_to_the_measurements_and_are_saved(evaluation, tmp_path):
         assert (len(saved[name]), int(saved[name].sum())) == (entry["n"], entry["correct"])
 
 
-def test_an_evaluation_that_is_stopped_at_every_step_ends_with_the_same_result(evaluation, model, tmp_path):
-    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", stop=lambda: True)
+def test_an_evaluation_that_is_stopped_again_and_again_ends_with_the_same_result(evaluation, model, tmp_path):
+    # After each of the measurements before AutoAttack, at its first calls of the model, and deep within it.
+    polls, asked = itertools.count(1), {*range(1, 9), 100, 400, 1000, 3000}
+    checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", stop=lambda: next(polls) in asked)
     stops, resumed = 0, None
     while resumed is None:
         try:
@@ -149,14 +154,15 @@ def test_an_evaluation_that_is_stopped_at_every_step_ends_with_the_same_result(e
     assert all(torch.equal(resumed.flags[name], flags) for name, flags in evaluation.flags.items())
 
 
-def test_a_finished_measurement_is_not_taken_again(evaluation, model, tmp_path):
+def test_a_finished_measurement_is_not_taken_again(model, tmp_path, monkeypatch):
+    monkeypatch.setattr("realfeatures.checkpoint.LARGEST_SHARE", math.inf)
     checkpoint = Checkpoint(tmp_path / "checkpoint.safetensors", interval_seconds=0)
-    evaluate(config(), model, images_to_attack(), Run(seed=1, checkpoint=checkpoint))
+    evaluation = evaluate(config(autoattack=()), model, images_to_attack(), Run(seed=1, checkpoint=checkpoint))
 
     def unexpected(_):
         raise AssertionError("the model was asked again")
 
-    again = evaluate(config(), unexpected, images_to_attack(), Run(seed=1, checkpoint=checkpoint))
+    again = evaluate(config(autoattack=()), unexpected, images_to_attack(), Run(seed=1, checkpoint=checkpoint))
     assert again.measurements == evaluation.measurements
 
 
