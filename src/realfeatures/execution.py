@@ -25,7 +25,7 @@ from realfeatures.config import RuntimeConfig
 from realfeatures.grid import Cell, cell_address
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.run import ProgressCallback, Run, no_progress
-from realfeatures.stages import STAGES
+from realfeatures.stages import STAGES, Outcome
 
 
 def execute(
@@ -57,19 +57,38 @@ def execute(
     """
     started = time.monotonic()
     parents = {port: read_manifest(folder)["address"] for port, folder in inputs.items()}
-    code, versions = code_digest(), library_versions()
-    address = cell_address(cell, inputs=parents, runtime=runtime, code=code, versions=versions)
-    output = work / "output"
-    with storage_errors(work):
-        shutil.rmtree(output, ignore_errors=True)
-        output.mkdir(parents=True)
-    checkpoint = Checkpoint(work / "checkpoint.safetensors", stop=stop)
-    resumed = checkpoint.path is not None and checkpoint.path.exists()
-    run = Run(seed=cell.seed, runtime=runtime, checkpoint=checkpoint, progress=progress)
+    checkpoint = work / "checkpoint.safetensors"
+    resumed = checkpoint.exists()
+    run = Run(seed=cell.seed, runtime=runtime, checkpoint=Checkpoint(checkpoint, stop=stop), progress=progress)
     run.start()
-    stage = STAGES[cell.stage]
+    output = _empty_folder(work / "output")
     ports = {port: InputDir(folder) for port, folder in inputs.items()}
-    outcome = stage(cell.config, run=run, **ports, **{output_port(cell.stage): OutputDir(output)})
+    outcome = STAGES[cell.stage](cell.config, run=run, **ports, **{output_port(cell.stage): OutputDir(output)})
+    _seal(output, cell, outcome, parents=parents, runtime=runtime)
+    seconds = round(time.monotonic() - started, 3)
+    told = {"seconds": seconds, "host": socket.gethostname(), "processor": run.processor(), "resumed": resumed}
+    write_json(output / RUN, told)
+    commit(output, destination)
+    shutil.rmtree(work, ignore_errors=True)
+    return read_manifest(destination)
+
+
+def output_port(stage: str) -> str:
+    """Return the name of a stage's one output port."""
+    hints = STAGES[stage].__annotations__
+    return next(name for name, hint in hints.items() if hint is OutputDir)
+
+
+def _empty_folder(folder: Path) -> Path:
+    with storage_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    return folder
+
+
+def _seal(output: Path, cell: Cell, outcome: Outcome, *, parents: Mapping[str, str], runtime: RuntimeConfig) -> None:
+    """Write the manifest: what the stage says of its artifact, and all that the address is a digest of."""
+    code, versions = code_digest(), library_versions()
     seal(
         output,
         kind=outcome.kind,
@@ -82,23 +101,5 @@ def execute(
         runtime=runtime.identity(),
         code=code,
         versions=versions,
-        address=address,
+        address=cell_address(cell, inputs=parents, runtime=runtime, code=code, versions=versions),
     )
-    write_json(
-        output / RUN,
-        {
-            "seconds": round(time.monotonic() - started, 3),
-            "host": socket.gethostname(),
-            "processor": run.processor(),
-            "resumed": resumed,
-        },
-    )
-    commit(output, destination)
-    shutil.rmtree(work, ignore_errors=True)
-    return read_manifest(destination)
-
-
-def output_port(stage: str) -> str:
-    """Return the name of a stage's one output port."""
-    hints = STAGES[stage].__annotations__
-    return next(name for name, hint in hints.items() if hint is OutputDir)
