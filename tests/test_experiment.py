@@ -147,7 +147,7 @@ def test_assignments_take_effect_in_order_and_a_data_set_keeps_the_sizes() -> No
     preset = load_preset("cifar10-small", ["probe.epochs=3", "probe.epochs=4", "data=folder:/a=b", "robust.delta=1e0"])
     assert preset.probe.epochs == 4
     assert preset.data.source == "folder:/a=b"
-    assert preset.data.train_size == 8000
+    assert preset.data.train_size == 4000
     assert preset.robust.delta == 1.0
 
 
