@@ -105,6 +105,18 @@ def storage_errors(path: Path) -> Iterator[None]:
         raise StorageError(f"cannot write {path}: {error.strerror}; {remedy}") from None
 
 
+def empty_folder(folder: Path) -> Path:
+    """Return the folder, made anew, without what an earlier attempt left in it.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
+    with storage_errors(folder):
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+    return folder
+
+
 def seal(folder: Path, *, kind: str, record: Mapping[str, Any], attributes: Mapping[str, Any], **origin: Any) -> None:
     """Write the record and, last, the manifest of an artifact's folder.
 

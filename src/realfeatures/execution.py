@@ -15,9 +15,9 @@ from realfeatures.artifacts import (
     InputDir,
     OutputDir,
     commit,
+    empty_folder,
     read_manifest,
     seal,
-    storage_errors,
     write_json,
 )
 from realfeatures.checkpoint import Checkpoint
@@ -61,7 +61,7 @@ def execute(
     resumed = checkpoint.exists()
     run = Run(seed=cell.seed, runtime=runtime, checkpoint=Checkpoint(checkpoint, stop=stop), progress=progress)
     run.start()
-    output = _empty_folder(work / "output")
+    output = empty_folder(work / "output")
     ports = {port: InputDir(folder) for port, folder in inputs.items()}
     outcome = STAGES[cell.stage](cell.config, run=run, **ports, **{output_port(cell.stage): OutputDir(output)})
     _seal(output, cell, outcome, parents=parents, runtime=runtime)
@@ -77,13 +77,6 @@ def output_port(stage: str) -> str:
     """Return the name of a stage's one output port."""
     hints = STAGES[stage].__annotations__
     return next(name for name, hint in hints.items() if hint is OutputDir)
-
-
-def _empty_folder(folder: Path) -> Path:
-    with storage_errors(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    return folder
 
 
 def _seal(output: Path, cell: Cell, outcome: Outcome, *, parents: Mapping[str, str], runtime: RuntimeConfig) -> None:

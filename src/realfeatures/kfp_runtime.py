@@ -24,6 +24,7 @@ from realfeatures.artifacts import (
     MANIFEST,
     RECORD,
     RUN,
+    empty_folder,
     read_manifest,
     read_record,
     storage_errors,
@@ -126,7 +127,7 @@ def collect_records(code: str, *, records: Sequence[str], parts: Sequence[Artifa
     """
     with _one_line_errors():
         require_code(code)
-        gather(records, parts, _empty(Path(output.path)))
+        gather(records, parts, empty_folder(Path(output.path)))
 
 
 def publish_report(
@@ -279,16 +280,8 @@ def _one_line_errors() -> Iterator[None]:
 def _link_image_set(image_set: Path, folder: Path) -> None:
     """Put a whole image set in the place of its record; a link, since it may hold many megabytes."""
     place = folder / read_manifest(image_set, kind="image_set")["address"]
-    _empty(place).rmdir()
+    empty_folder(place).rmdir()
     place.symlink_to(image_set.resolve(), target_is_directory=True)
-
-
-def _empty(folder: Path) -> Path:
-    """Return the folder, without what an earlier attempt of the task left in it."""
-    with storage_errors(folder):
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-    return folder
 
 
 def _pack(content: Mapping[str, Any]) -> str:

@@ -21,7 +21,7 @@ from torch import Tensor
 from realfeatures.attacks.pgd import Classifier
 from realfeatures.config import ThreatModel
 from realfeatures.errors import ConfigError, DataError
-from realfeatures.run import ProgressCallback
+from realfeatures.run import ProgressCallback, no_progress
 from realfeatures.vocabulary import Norm
 
 try:
@@ -122,7 +122,7 @@ def autoattack(
     seed: int,
     batch_size: int,
     checkpoint: ResumePoint,
-    progress: ProgressCallback = lambda *_: None,
+    progress: ProgressCallback = no_progress,
 ) -> AutoAttackResult:
     """Run the standard version of AutoAttack, each attack on the images that the earlier ones left robust.
 
