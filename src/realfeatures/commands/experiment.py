@@ -1,0 +1,118 @@
+"""The commands that run, plan and look at an experiment on one machine."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from realfeatures.commands.options import (
+    JobsOption,
+    OutOption,
+    PresetOption,
+    SeedOption,
+    SetOption,
+    table_console,
+)
+
+
+def run(
+    preset: PresetOption = "digits",
+    out: OutOption = None,
+    seed: SeedOption = None,
+    assignments: SetOption = None,
+    jobs: JobsOption = None,
+) -> None:
+    """Compute an experiment and write its report; what is done already is kept.
+
+    Ctrl-C saves a checkpoint of every running cell; the same command goes on from there, as it does
+    after a crash. More seeds can be added later: the report then covers all seeds that are done in the folder.
+
+    [bold]Examples[/bold]
+
+      realfeatures run --preset digits --out runs/demo --seed 0 --seed 1 --jobs 2
+
+      realfeatures run --preset digits --set probe.epochs=5 --set paradigms=supervised,diffusion --out runs/short
+    """
+    from realfeatures.local_run import run_experiment
+    from realfeatures.presets import load_preset
+
+    folder = out or Path("runs") / preset
+    run_experiment(load_preset(preset, assignments or ()), seeds=seed or [0], out=folder, jobs=jobs)
+    from realfeatures.reporting import summary_tables
+
+    table_console().print(summary_tables(folder))
+    typer.echo(f"report: {folder / 'report.html'}")
+
+
+def plan(
+    preset: PresetOption = "digits",
+    out: OutOption = None,
+    seed: SeedOption = None,
+    assignments: SetOption = None,
+    config: Annotated[bool, typer.Option("--config", help="Show the configuration, as --set can change it.")] = False,
+) -> None:
+    """List the cells of an experiment, what is done already, and an estimate of the work; runs nothing.
+
+    FLOPs count a multiply-add as two; images are passes of one image through a network. AutoAttack's
+    share is an upper bound, since images that are broken leave it.
+
+    [bold]Examples[/bold]
+
+      realfeatures plan --preset digits --out runs/demo --seed 0 --seed 1 --set probe.epochs=5
+
+      realfeatures plan --preset digits --config --set 'attack.pgd=[{norm: L2, epsilon: 0.3}]'
+    """
+    from realfeatures.console_tables import plan_tables
+    from realfeatures.plan import make_plan
+    from realfeatures.presets import load_preset
+    from realfeatures.run_folder import RunFolder
+
+    loaded = load_preset(preset, assignments or ())
+    if config:
+        import yaml
+
+        typer.echo(yaml.safe_dump(loaded.model_dump(mode="json"), sort_keys=False).rstrip())
+        return
+    made = make_plan(loaded, seeds=seed or [0])
+    done = RunFolder(out or Path("runs") / preset).finished(made.addresses)
+    table_console().print(plan_tables(made, done))
+
+
+def show(
+    cell: Annotated[
+        str | None, typer.Argument(help="A cell's key, or the beginning of its address.", show_default="all keys")
+    ] = None,
+    out: Annotated[Path, typer.Option("--out", help="Folder of a run.")] = Path("runs/digits"),
+) -> None:
+    """Show a cell of a run: configuration, inputs, results, time, files and the command that reproduces it.
+
+    [bold]Examples[/bold]
+
+      realfeatures show seed0/robust/contrastive/attack/robust --out runs/demo
+
+      realfeatures show 3f2a91 --out runs/demo
+    """
+    from realfeatures.console_tables import cell_tables, command_of, key_table, read_run
+
+    found = read_run(out)
+    if cell is None:
+        table_console().print(key_table(found))
+        return
+    chosen = found.find(cell)
+    table_console().print(cell_tables(found, chosen))
+    # Not through rich, which would wrap a long line: it is there to be copied.
+    typer.echo(f"\nreproduce with\n{command_of(found, chosen)}")
+
+
+def data() -> None:
+    """List the data sets that can be used, which of them are here, and how to bring your own.
+
+    [bold]Examples[/bold]
+
+      realfeatures data
+
+      realfeatures run --set data=folder:my-pictures --out runs/mine
+    """
+    from realfeatures.console_tables import data_tables
+
+    table_console().print(data_tables())

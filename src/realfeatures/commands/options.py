@@ -1,0 +1,72 @@
+"""The options that several commands share, and the console that tables go to."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realfeatures.errors import ConfigError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+PIPE_COLUMNS = 160
+"""Width of tables that go into a file or a pipe, where there is no window to ask."""
+
+
+def table_console() -> "Console":
+    """Return the console of the standard output."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_COLUMNS)
+
+
+def _seed(text: str) -> int:
+    return whole_number(text, option="--seed", least=0)
+
+
+def _jobs(text: str) -> int:
+    return whole_number(text, option="--jobs", least=1)
+
+
+def whole_number(text: str, *, option: str, least: int) -> int:
+    """Return an option's value as a number.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        return int(text)
+    except ValueError:
+        raise ConfigError(f"{option} {text!r}: expected a whole number of at least {least}") from None
+
+
+PresetOption = Annotated[str, typer.Option("--preset", "-p", help="digits, cifar10-small, cifar10-gpu or paper.")]
+SeedOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--seed",
+        "-s",
+        parser=_seed,
+        metavar="N",
+        help="One repetition of the experiment; repeatable.",
+        show_default="0",
+    ),
+]
+SetOption = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as probe.epochs=5; repeatable."),
+]
+OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/PRESET")]
+JobsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--jobs",
+        "-j",
+        parser=_jobs,
+        metavar="N",
+        help="Cells computed side by side.",
+        show_default="CPU cores; 1 on a GPU",
+    ),
+]
