@@ -8,16 +8,16 @@ from realfeatures.components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def attack(
     cell: str,
-    code: str,
     encoder: dsl.Input[dsl.Model],
     probe: dsl.Input[dsl.Model],
     test_set: dsl.Input[dsl.Dataset],
     result: dsl.Output[dsl.Artifact],
     metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
     record: dsl.OutputPath(str),
 ):
     """Measure clean and robust accuracy of a probed encoder on natural test images."""
     from realfeatures.kfp_runtime import run_stage
 
     inputs = {"encoder": encoder, "probe": probe, "test_set": test_set}
-    run_stage(cell, code, inputs=inputs, output=result, record=record, metrics=metrics)
+    run_stage(cell, inputs=inputs, output=result, record=record, metrics=metrics, confusion=confusion)

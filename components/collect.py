@@ -7,7 +7,7 @@ from realfeatures.components import IMAGE
 
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def collect(
-    code: str,
+    version: str,
     records: list,
     collected: dsl.Output[dsl.Artifact],
     part_1: dsl.Input[dsl.Artifact] = None,
@@ -21,4 +21,4 @@ def collect(
     from realfeatures.kfp_runtime import collect_records
 
     parts = [part_1, part_2, part_3, part_4, part_5, part_6]
-    collect_records(code, records=records, parts=parts, output=collected)
+    collect_records(version, records=records, parts=parts, output=collected)

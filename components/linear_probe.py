@@ -8,7 +8,6 @@ from realfeatures.components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def linear_probe(
     cell: str,
-    code: str,
     encoder: dsl.Input[dsl.Model],
     train_set: dsl.Input[dsl.Dataset],
     probe: dsl.Output[dsl.Model],
@@ -18,4 +17,4 @@ def linear_probe(
     from realfeatures.kfp_runtime import run_stage
 
     inputs = {"encoder": encoder, "train_set": train_set}
-    run_stage(cell, code, inputs=inputs, output=probe, record=record)
+    run_stage(cell, inputs=inputs, output=probe, record=record)

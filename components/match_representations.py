@@ -8,7 +8,6 @@ from realfeatures.components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def match_representations(
     cell: str,
-    code: str,
     source: dsl.Input[dsl.Model],
     natural: dsl.Input[dsl.Dataset],
     images: dsl.Output[dsl.Dataset],
@@ -17,4 +16,4 @@ def match_representations(
     """Make the robust or the non-robust image set from a source's representations."""
     from realfeatures.kfp_runtime import run_stage
 
-    run_stage(cell, code, inputs={"source": source, "natural": natural}, output=images, record=record)
+    run_stage(cell, inputs={"source": source, "natural": natural}, output=images, record=record)

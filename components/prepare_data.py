@@ -8,11 +8,10 @@ from realfeatures.components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def prepare_data(
     cell: str,
-    code: str,
     images: dsl.Output[dsl.Dataset],
     record: dsl.OutputPath(str),
 ):
     """Decode a data source into one image set."""
     from realfeatures.kfp_runtime import run_stage
 
-    run_stage(cell, code, inputs={}, output=images, record=record)
+    run_stage(cell, inputs={}, output=images, record=record)

@@ -8,7 +8,6 @@ from realfeatures.components import IMAGE
 @dsl.component(base_image=IMAGE, install_kfp_package=False)
 def pretrain(
     cell: str,
-    code: str,
     train_set: dsl.Input[dsl.Dataset],
     encoder: dsl.Output[dsl.Model],
     record: dsl.OutputPath(str),
@@ -16,4 +15,4 @@ def pretrain(
     """Train an encoder in the paradigm that its configuration names."""
     from realfeatures.kfp_runtime import run_stage
 
-    run_stage(cell, code, inputs={"train_set": train_set}, output=encoder, record=record)
+    run_stage(cell, inputs={"train_set": train_set}, output=encoder, record=record)

@@ -9,6 +9,7 @@ from realfeatures.components import IMAGE
 def report(
     preset: str,
     seeds: str,
+    run_name: str,
     code: str,
     records: list,
     html: dsl.Output[dsl.HTML],
@@ -31,4 +32,4 @@ def report(
     images = [natural, robust, non_robust, d_rand]
     parts = [part_1, part_2, part_3, part_4, part_5, part_6]
     outputs = {"report.html": html, "report.md": markdown, "results.json": results}
-    publish_report(preset, seeds, code, records=records, parts=parts, images=images, outputs=outputs)
+    publish_report(preset, seeds, run_name, code, records=records, parts=parts, images=images, outputs=outputs)

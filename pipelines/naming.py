@@ -43,6 +43,12 @@ def share_executors(spec: dict[str, Any]) -> None:
     spec["deploymentSpec"]["executors"] = {label: json.loads(text) for text, label in labels.items()}
 
 
+def executor_functions(spec: Mapping[str, Any]) -> dict[str, str]:
+    """Return the name of the component function that each executor runs, by the executor's label."""
+    executors = spec["deploymentSpec"]["executors"]
+    return {label: str(executor["container"]["args"][-1]) for label, executor in executors.items()}
+
+
 def slug(name: str) -> str:
     """Return a name in lower case, digits and hyphens, as Kubernetes wants it."""
     return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")

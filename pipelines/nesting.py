@@ -19,10 +19,10 @@ from realfeatures.components.match_representations import match_representations
 from realfeatures.components.perturb_towards_targets import perturb_towards_targets
 from realfeatures.components.prepare_data import prepare_data
 from realfeatures.components.pretrain import pretrain
-from realfeatures.config import RuntimeConfig
 from realfeatures.grid import Cell
-from realfeatures.kfp_runtime import cell_text
+from realfeatures.kfp_runtime.cells import ADDRESSES, CODE
 from realfeatures.pipelines.naming import slug
+from realfeatures.pipelines.profiles import Profile
 
 COMPONENTS: dict[str, Any] = {
     component.python_func.__name__: component
@@ -42,6 +42,9 @@ MAX_PARTS = 6
 
 RECORDS = "records"
 """The port at which a nested pipeline returns its gathered records."""
+
+CELLS = "cells"
+"""The port at which a nested pipeline takes the texts of all cells, as one JSON object."""
 
 _STAGE_ARTIFACTS = {f"{kind.schema_title}@{kind.schema_version}" for kind in (dsl.Dataset, dsl.Model, dsl.Artifact)}
 
@@ -76,9 +79,9 @@ class Level:
     """One level of a pipeline while kfp traces it."""
 
     image: str
-    runtime: RuntimeConfig
-    code: Any
-    """The code digest, or the parameter that brings it into a nested pipeline."""
+    profile: Profile
+    text: Callable[[str], Any]
+    """Returns what brings a cell's text to its task, by the cell's key, and the version to `collect`."""
     artifacts: dict[str, Any] = field(default_factory=dict)
     """The output of every cell that this level sees, by the cell's key."""
     records: list[Any] = field(default_factory=list)
@@ -86,18 +89,25 @@ class Level:
     parts: list[Any] = field(default_factory=list)
     """The gathered records of every nested pipeline."""
 
-    def add(self, step: Step) -> None:
-        """Add a step whose inputs are there already."""
+    def add(self, step: Step, *, cells: Any) -> None:
+        """Add a step whose inputs are there already; `cells` is the channel of all texts, for nested pipelines."""
         if isinstance(step, Task):
             self._add_task(step)
         else:
-            self._add_nested(step)
+            self._add_nested(step, cells)
 
     def collect(self) -> Any:
         """Add the task that gathers this level's records; return the artifact that holds them."""
-        task = collect(code=self.code, records=self.records, **self.numbered_parts())
-        task.set_container_image(self.image).set_display_name("collect records")
+        # The records change with the code alone; what nested pipelines hand up, the cache cannot see.
+        version = self.text(ADDRESSES if self.parts else CODE)
+        task = collect(version=version, records=self.records, **self.numbered_parts())
+        self.place(task, "collect records")
         return task.outputs["collected"]
+
+    def place(self, task: Any, name: str) -> None:
+        """Give a task its image, its resources and its name."""
+        task.set_container_image(self.image).set_display_name(name)
+        self.profile.apply(task)
 
     def numbered_parts(self) -> dict[str, Any]:
         """Return the nested pipelines' records by the ports of `collect` and `report`."""
@@ -105,18 +115,15 @@ class Level:
 
     def _add_task(self, step: Task) -> None:
         component = COMPONENTS[step.cell.stage]
-        task = component(
-            cell=cell_text(step.cell, self.runtime),
-            code=self.code,
-            **{port: self.artifacts[key] for port, key in step.cell.inputs.items()},
-        )
-        task.set_container_image(self.image).set_display_name(step.name)
+        inputs = {port: self.artifacts[key] for port, key in step.cell.inputs.items()}
+        task = component(cell=self.text(step.cell.key), **inputs)
+        self.place(task, step.name)
         self.artifacts[step.cell.key] = task.outputs[output_port(component)]
         self.records.append(task.outputs["record"])
 
-    def _add_nested(self, step: Nested) -> None:
+    def _add_nested(self, step: Nested, cells: Any) -> None:
         inputs = {port_name(key): self.artifacts[key] for key in step.needed}
-        task = step.pipeline(code=self.code, **inputs).set_display_name(step.name)
+        task = step.pipeline(**{CELLS: cells}, **inputs).set_display_name(step.name)
         self.artifacts.update({key: task.outputs[port_name(key)] for key in step.returned})
         self.parts.append(task.outputs[RECORDS])
 
@@ -127,7 +134,7 @@ def nest(
     *,
     cells: Mapping[str, Cell],
     wanted: Collection[str],
-    level: Callable[[Any], Level],
+    level: Callable[[], Level],
 ) -> Nested:
     """Return steps as a nested pipeline; kfp wants it made before the pipeline that it stands in.
 
@@ -136,18 +143,17 @@ def nest(
         steps: each after those that it reads from.
         cells: every cell of the experiment, by key.
         wanted: keys of the cells that others read.
-        level: makes an empty level from its code digest.
+        level: makes an empty level.
     """
     made = [key for step in steps for key in _made(step)]
     needed = sorted({key for step in steps for key in _needed(step)} - set(made))
     returned = [key for key in made if key in wanted]
 
-    # kfp.local hands artifacts to a nested pipeline only where it has a parameter, too: `code` must be one.
-    def nested(code: Any, *channels: Any) -> dict[str, Any]:
-        inner = level(code)
+    def nested(texts: Any, *channels: Any) -> dict[str, Any]:
+        inner = level()
         inner.artifacts.update(zip(needed, channels, strict=True))
         for step in steps:
-            inner.add(step)
+            inner.add(step, cells=texts)
         outputs = {port_name(key): inner.artifacts[key] for key in returned}
         return {**outputs, RECORDS: inner.collect()}
 
@@ -177,7 +183,7 @@ def _signature(needed: Sequence[str], returned: Sequence[str], classes: Mapping[
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     artifacts = {port_name(key): dsl.Input[classes[key]] for key in needed}
     parameters = [
-        inspect.Parameter(name, kind, annotation=annotation) for name, annotation in {"code": str, **artifacts}.items()
+        inspect.Parameter(name, kind, annotation=annotation) for name, annotation in {CELLS: str, **artifacts}.items()
     ]
     outputs = [*((port_name(key), classes[key]) for key in returned), (RECORDS, dsl.Artifact)]
     return inspect.Signature(parameters, return_annotation=NamedTuple("Outputs", outputs))

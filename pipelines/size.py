@@ -23,26 +23,30 @@ STATE_BYTES = 3 * 1024
 base64 when the nodes of the digits pipeline were written out; rounded up."""
 
 
-def require_size(spec: Mapping[str, Any]) -> None:
+def require_size(spec: Mapping[str, Any], pods: Mapping[str, Any]) -> None:
     """Refuse a pipeline that no cluster with default settings can hold.
+
+    Args:
+        spec: the pipeline.
+        pods: what the pods of each executor have beside their container.
 
     Raises:
         ConfigError: the estimate is above Argo's limit.
     """
-    size = workflow_bytes(spec)
+    size = workflow_bytes(spec, pods)
     if size > MAX_WORKFLOW_BYTES:
         raise ConfigError(
             f"the pipeline has {len(tasks(spec))} tasks, about {size // 1024} KiB as an Argo workflow, which holds"
-            f" {MAX_WORKFLOW_BYTES // 1024} KiB; compile one seed at a time or fewer --set paradigms=, features="
+            f" {MAX_WORKFLOW_BYTES // 1024} KiB; compile fewer --repetitions, or fewer --set paradigms=, features="
         )
 
 
-def workflow_bytes(spec: Mapping[str, Any]) -> int:
-    """Return the estimated size of a pipeline's Argo workflow at the end of its run."""
+def workflow_bytes(spec: Mapping[str, Any], pods: Mapping[str, Any]) -> int:
+    """Return the estimated size of a pipeline's Argo workflow at the end of its run; arguments as `require_size`."""
     # A nested pipeline's specification holds its tasks', and each stands a second time in its task's entry.
     levels = sum(_embedded_bytes(level) for level in _levels(spec))
     entries = sum(_embedded_bytes(task) + TEMPLATE_BYTES + STATE_BYTES for task in tasks(spec))
-    return levels + entries + _implementation_bytes(spec)
+    return levels + entries + _implementation_bytes(spec) + _pod_bytes(spec, pods)
 
 
 def tasks(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
@@ -63,6 +67,12 @@ def _implementation_bytes(spec: Mapping[str, Any]) -> int:
         if "executorLabel" in component
     }
     return sum(len(json.dumps(text)) + _embedded_bytes(component) for text, component in kinds.items())
+
+
+def _pod_bytes(spec: Mapping[str, Any], pods: Mapping[str, Any]) -> int:
+    """Return the size of what the pods have; Argo's workflow has it once for each component, equal or not."""
+    labels = [component["executorLabel"] for component in spec["components"].values() if "executorLabel" in component]
+    return sum(_embedded_bytes(pods[label]) for label in labels)
 
 
 def _embedded_bytes(value: Any) -> int:

@@ -105,7 +105,7 @@ def test_a_folders_place_is_no_part_of_its_address_but_its_content_is() -> None:
     ("assignment", "message"),
     [
         ("probe.epoch=5", "probe.epoch: unknown key 'epoch'; probe has: epochs"),
-        ("prob.epochs=5", "unknown key 'prob'; the preset has: name, runtime"),
+        ("prob.epochs=5", "unknown key 'prob'; the top level has: name, runtime"),
         ("probe.epochs.x=5", "unknown key 'x'; probe.epochs has: nothing"),
         ("probe.epochs=five", "probe.epochs: .*valid integer.*'five'"),
         ("probe.epochs=0", r"probe.epochs: .*greater than 0 \(given: 0\)"),
@@ -121,7 +121,7 @@ def test_a_folders_place_is_no_part_of_its_address_but_its_content_is() -> None:
         ("masked.heads=7", r"width 48 must be a multiple of heads \(7\)"),
         ("diffusion.timestep=1000", r"timestep 1000 must be below timesteps \(1000\)"),
         ("supervised.optimizer.milestones=[3]", "milestones belong to the step schedule"),
-        ("name=mine", "a preset's name is fixed"),
+        ("name=mine", "the name is fixed"),
         ("probe.epochs", "expected KEY=VALUE"),
         ("probe.epochs=[1", "not valid YAML"),
     ],

@@ -1,23 +1,31 @@
 """The compiled pipeline: whole, small enough, free of torch, and equal in its results to the one-machine run."""
 
+import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
 from google.protobuf import json_format
 from kfp import components, local
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
 
 from realfeatures.artifacts import read_manifest
+from realfeatures.components import STAGELESS
+from realfeatures.config import Preset
 from realfeatures.errors import ConfigError, StorageError
 from realfeatures.grid import cells
-from realfeatures.kfp_runtime import RECORD_BYTES, parse_cell
+from realfeatures.kfp_runtime.cells import ADDRESSES, CODE, resolve, slot, structure
+from realfeatures.kfp_runtime.records import RECORD_BYTES
 from realfeatures.local_run import run_experiment
+from realfeatures.pipelines.nesting import port_name
 from realfeatures.pipelines.paper import compile_pipeline
+from realfeatures.pipelines.profiles import PROFILES, Profile, load_profile
 from realfeatures.pipelines.size import MAX_WORKFLOW_BYTES, tasks, workflow_bytes
 from realfeatures.presets import PRESETS, load_preset
 from realfeatures.provenance import code_digest
@@ -29,6 +37,10 @@ MAX_YAML_BYTES = 320 * 1024
 MAX_ARGUMENT_BYTES = 128 * 1024
 """Linux' limit for one argument, by which a task gets all its inputs."""
 MAX_NAME = 63
+SECRET = re.compile(r"AKIA[0-9A-Z]{16}|eyJ[\w-]{20}|(?i:password|token) *[=:] *\S")
+"""A key of AWS's form, a token, or a value beside a name that asks for one."""
+MAX_PAGE_BYTES = 2_000_000
+"""Kubeflow's page reads a report whole before it shows it."""
 
 TINY = (
     "controls=[]",
@@ -47,22 +59,46 @@ TINY = (
 )
 
 
+STORE = ("store.location=s3://experiments/paper", "store.endpoint=http://store.example:9000")
+
+
+def write(path: Path, preset: Preset, *, repetitions: int = 1, image: str = IMAGE, profile: Profile | None = None):
+    """Compile a preset as the command line does: the profile by its device, with an object store."""
+    chosen = profile or load_profile("gpu" if preset.runtime.device == "cuda" else "cpu", STORE)
+    return compile_pipeline(preset, seed=0, repetitions=repetitions, image=image, profile=chosen, path=path)
+
+
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("compiled")
     paths = {name: folder / f"{name}.yaml" for name in PRESETS}
     for name, path in paths.items():
-        compile_pipeline(load_preset(name), seeds=[0], image=IMAGE, path=path)
+        write(path, load_preset(name))
     return paths
 
 
 @pytest.fixture(params=PRESETS)
-def spec(compiled, request) -> dict:
-    return read(compiled[request.param])
+def preset(request) -> Preset:
+    return load_preset(request.param)
+
+
+@pytest.fixture
+def spec(compiled, preset) -> dict:
+    return read(compiled[preset.name])
+
+
+@pytest.fixture
+def pods(compiled, preset) -> dict:
+    return read_pods(compiled[preset.name])
 
 
 def read(path: Path) -> dict:
-    return yaml.load(path.read_text(), Loader=yaml.CSafeLoader)
+    return next(iter(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader)))
+
+
+def read_pods(path: Path) -> dict:
+    platform = list(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader))[1]
+    return platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
 def levels(spec: dict) -> Iterator[dict]:
@@ -70,35 +106,55 @@ def levels(spec: dict) -> Iterator[dict]:
     yield from (component for component in spec["components"].values() if "dag" in component)
 
 
-def constant(task: dict, name: str) -> str:
-    return task["inputs"]["parameters"][name]["runtimeValue"]["constant"]
+def text_of(task: dict) -> str | None:
+    """Return what text a task takes: a root's task by its output of `configure`, a nested one by its selector."""
+    source = task["inputs"]["parameters"].get("cell")
+    if source is None:
+        return None
+    if "taskOutputParameter" in source:
+        assert source["taskOutputParameter"]["producerTask"] == "configure"
+        return source["taskOutputParameter"]["outputParameterKey"]
+    assert source["componentInputParameter"] == "cells"
+    return re.fullmatch(r'parseJson\(string_value\)\["(.*)"\]', source["parameterExpressionSelector"])[1]
 
 
-@pytest.mark.parametrize("preset", PRESETS)
-def test_a_preset_compiles_without_torch(preset, tmp_path):
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_compiles_without_torch(name, tmp_path):
     code = (
         "import sys; from pathlib import Path; from realfeatures.presets import load_preset;"
         "from realfeatures.pipelines.paper import compile_pipeline;"
-        f"compile_pipeline(load_preset({preset!r}), seeds=[0], image='i', path=Path(sys.argv[1]));"
-        "assert 'torch' not in sys.modules"
+        "from realfeatures.pipelines.profiles import load_profile;"
+        f"compile_pipeline(load_preset({name!r}), seed=0, repetitions=1, image='i', profile=load_profile('gpu'),"
+        " path=Path(sys.argv[1])); assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path / "paper.yaml")], check=True)
 
 
-def test_every_cell_is_one_task(compiled):
-    for name, path in compiled.items():
-        preset = load_preset(name)
-        texts = [constant(task, "cell") for task in tasks(read(path)) if "cell" in task["inputs"].get("parameters", {})]
-        found = {cell.key: cell for cell, _ in map(parse_cell, texts)}
-        assert len(found) == len(texts)
-        assert {key: cell.config for key, cell in found.items()} == {
-            cell.key: cell.config for cell in cells(preset, [0])
-        }
+def test_every_cell_is_one_task(spec, preset):
+    found = sorted(port_name(text) for task in tasks(spec) if (text := text_of(task)))
+    assert found == sorted(port_name(slot(cell, [0])) for cell in cells(preset, [0]))
+
+
+def test_every_text_that_a_task_takes_is_written_by_the_first_task(spec, preset):
+    grid = cells(preset, [0])
+    resolved = resolve(
+        preset.model_dump_json(),
+        seed=7,
+        repetitions=1,
+        overrides="{}",
+        expected_structure=structure(grid, [0]),
+    )
+    written = spec["components"]["comp-configure"]["outputDefinitions"]["parameters"]
+    root = spec["root"]["dag"]["tasks"].values()
+    assert {text for task in root if (text := text_of(task))} <= set(written)
+    nested = [task for level in levels(spec) if level is not spec["root"] for task in level["dag"]["tasks"].values()]
+    assert {text for task in nested if (text := text_of(task))} <= set(resolved.texts)
 
 
 def test_the_top_level_reads_as_the_paper(compiled):
     names = {task["taskInfo"]["name"] for task in read(compiled["paper"])["root"]["dag"]["tasks"].values()}
     assert names == {
+        "configure",
         "prepare data",
         "supervised: pretrain",
         "adversarial: train source",
@@ -126,6 +182,78 @@ def test_a_pipeline_is_a_valid_pipeline_spec(spec):
     json_format.ParseDict(spec, PipelineSpec())
     for executor in spec["deploymentSpec"]["executors"].values():
         json_format.ParseDict(executor, PipelineDeploymentConfig.ExecutorSpec())
+
+
+def test_pods_are_valid_executor_configurations(spec, pods):
+    assert set(pods) == set(spec["deploymentSpec"]["executors"])
+    for pod in pods.values():
+        json_format.ParseDict(pod, KubernetesExecutorConfig())
+
+
+def test_pods_are_not_root_and_write_to_their_own_disk(pods):
+    for pod in pods.values():
+        assert pod["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+        assert "/scratch" in {mount["mountPath"] for mount in pod["emptyDirMounts"]}
+
+
+def test_a_stage_has_memory_as_dev_shm_a_time_limit_and_retries(spec, pods):
+    for label, pod in pods.items():
+        stage = not any(name in label for name in STAGELESS)
+        shared = [mount for mount in pod["emptyDirMounts"] if mount["volumeName"] == "shm"]
+        assert [mount["medium"] for mount in shared] == (["Memory"] if stage else [])
+        assert int(pod["activeDeadlineSeconds"]) > 0
+    for task in tasks(spec):
+        if text_of(task):
+            assert task["retryPolicy"]["maxRetryCount"] == PROFILES["cpu"].retries
+            assert task["retryPolicy"]["backoffFactor"] == 2
+
+
+def test_every_stage_of_a_gpu_preset_has_one_gpu_and_the_rest_none(compiled):
+    for label, executor in read(compiled["paper"])["deploymentSpec"]["executors"].items():
+        accelerator = executor["container"]["resources"].get("accelerator", {})
+        wanted = not any(name in label for name in STAGELESS)
+        assert (accelerator.get("resourceType") == "nvidia.com/gpu") is wanted
+        assert accelerator.get("resourceCount", "0") == ("1" if wanted else "0")
+
+
+def test_a_pipeline_names_its_secret_and_holds_none(compiled):
+    for path in compiled.values():
+        for pod in read_pods(path).values():
+            (secret,) = pod["secretAsEnv"]
+            assert secret["secretName"] == "realfeatures-store"
+        assert not SECRET.search(path.read_text())
+
+
+def test_without_a_store_pods_have_no_secret(tmp_path):
+    write(tmp_path / "paper.yaml", load_preset("digits"), profile=load_profile("cpu"))
+    assert all("secretAsEnv" not in pod for pod in read_pods(tmp_path / "paper.yaml").values())
+    assert "REALFEATURES_STORE" not in (tmp_path / "paper.yaml").read_text()
+
+
+def test_a_preset_for_a_gpu_needs_a_profile_with_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"runtime.device=cuda and profile cpu no accelerator; use --profile gpu"):
+        write(tmp_path / "paper.yaml", load_preset("paper"), profile=load_profile("cpu"))
+
+
+def test_a_folder_of_this_machine_needs_a_store(tmp_path):
+    preset = load_preset("digits", ["data=folder:pets", f"data.sha256={'a' * 64}"])
+    with pytest.raises(ConfigError, match=r"pods cannot see a folder of this machine.*store mirror"):
+        write(tmp_path / "paper.yaml", preset, profile=load_profile("cpu"))
+
+
+@pytest.mark.parametrize(
+    ("name", "assignments", "expected"),
+    [
+        ("tpu", (), r"--profile 'tpu': expected one of cpu, gpu"),
+        ("cpu", ("memroy=4Gi",), r"memroy: unknown key 'memroy'; the top level has: name, accelerator"),
+        ("cpu", ("image_pull_policy=Sometimes",), r"image_pull_policy: .*Always"),
+        ("cpu", ("retries=-1",), r"retries: .*greater than or equal to 0"),
+        ("cpu", ("memory",), r"--profile-set 'memory': expected KEY=VALUE, such as image_pull_policy=Never"),
+    ],
+)
+def test_a_wrong_profile_is_a_one_line_error(name, assignments, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load_profile(name, assignments)
 
 
 def test_every_task_runs_in_the_image_that_was_named(spec):
@@ -174,18 +302,29 @@ def check_task(task: dict, level: dict, defined: dict) -> None:
 
 
 def test_the_code_digest_is_in_the_cache_key_of_every_task(spec):
-    for level in levels(spec):
-        for task in level["dag"]["tasks"].values():
-            code = task["inputs"]["parameters"]["code"]
-            if level is spec["root"]:
-                assert code["runtimeValue"]["constant"] == code_digest()
-            else:
-                assert code == {"componentInputParameter": "code"}
+    """In a cell's text, in what `collect` takes of the texts, or as a constant of its own."""
+    for task in tasks(spec):
+        inputs = task["inputs"]["parameters"]
+        if "code" in inputs:
+            assert inputs["code"]["runtimeValue"]["constant"] == code_digest()
+        elif "version" in inputs:
+            assert any(f'["{name}"]' in inputs["version"]["parameterExpressionSelector"] for name in (CODE, ADDRESSES))
+        else:
+            assert text_of(task) or "cells" in inputs
 
 
-def test_a_pipeline_stays_under_its_caps(spec, compiled):
+def test_the_run_form_asks_for_seed_overrides_and_name(spec, preset):
+    fields = spec["root"]["inputDefinitions"]["parameters"]
+    assert {name: (field["parameterType"], field["defaultValue"]) for name, field in fields.items()} == {
+        "seed": ("NUMBER_INTEGER", 0),
+        "overrides": ("STRING", "{}"),
+        "run_name": ("STRING", preset.name),
+    }
+
+
+def test_a_pipeline_stays_under_its_caps(spec, pods, compiled):
     assert len(tasks(spec)) <= MAX_TASKS
-    assert workflow_bytes(spec) <= MAX_WORKFLOW_BYTES
+    assert workflow_bytes(spec, pods) <= MAX_WORKFLOW_BYTES
     assert max(path.stat().st_size for path in compiled.values()) <= MAX_YAML_BYTES
 
 
@@ -207,52 +346,63 @@ def test_a_compiled_pipeline_holds_no_path_of_this_machine(compiled):
 
 
 def test_compiling_twice_gives_the_same_bytes(compiled, tmp_path):
-    compile_pipeline(load_preset("digits"), seeds=[0], image=IMAGE, path=tmp_path / "again.yaml")
+    write(tmp_path / "again.yaml", load_preset("digits"))
     assert (tmp_path / "again.yaml").read_bytes() == compiled["digits"].read_bytes()
 
 
-def test_more_seeds_than_a_workflow_holds_are_refused_and_nothing_is_written(tmp_path):
-    with pytest.raises(ConfigError, match=r"KiB as an Argo workflow.*one seed at a time"):
-        compile_pipeline(load_preset("digits"), seeds=[0, 1], image=IMAGE, path=tmp_path / "paper.yaml")
+def test_more_repetitions_than_a_workflow_holds_are_refused_and_nothing_is_written(tmp_path):
+    with pytest.raises(ConfigError, match=r"KiB as an Argo workflow.*fewer --repetitions"):
+        write(tmp_path / "paper.yaml", load_preset("digits"), repetitions=2)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("seeds", [[], list(range(7))])
-def test_a_number_of_seeds_that_no_pipeline_takes_is_an_error(seeds, tmp_path):
+@pytest.mark.parametrize("repetitions", [0, 7])
+def test_a_number_of_repetitions_that_no_pipeline_takes_is_an_error(repetitions, tmp_path):
     with pytest.raises(ConfigError, match="a pipeline takes 1 to 6"):
-        compile_pipeline(load_preset("digits", TINY), seeds=seeds, image=IMAGE, path=tmp_path / "paper.yaml")
+        write(tmp_path / "paper.yaml", load_preset("digits", TINY), repetitions=repetitions)
 
 
-def test_two_seeds_of_a_small_experiment_are_two_nested_pipelines(tmp_path):
+def test_two_repetitions_of_a_small_experiment_are_two_nested_pipelines(tmp_path):
     path = tmp_path / "paper.yaml"
-    preset = load_preset("digits", [*TINY, "paradigms=supervised", "features=natural,non_robust"])
-    compile_pipeline(preset, seeds=[3, 5], image=IMAGE, path=path)
+    write(path, load_preset("digits", [*TINY, "paradigms=supervised", "features=natural,non_robust"]), repetitions=2)
     names = {task["taskInfo"]["name"] for task in read(path)["root"]["dag"]["tasks"].values()}
-    assert names == {"prepare data", "seed 3", "seed 5", "report"}
+    assert names == {"configure", "prepare data", "repetition 1", "repetition 2", "report"}
 
 
 def test_a_place_that_cannot_be_written_is_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"choose a folder, not a file|cannot write"):
-        compile_pipeline(load_preset("digits"), seeds=[0], image=IMAGE, path=tmp_path / "file" / "paper.yaml")
+        write(tmp_path / "file" / "paper.yaml", load_preset("digits"))
+
+
+def run_in_kfp(preset: Preset, folder: Path, *, repetitions: int = 1, **form: Any) -> None:
+    """Run a pipeline's tasks as processes of this machine; `form`: what the run form says."""
+    write(folder / "paper.yaml", preset, image="python", repetitions=repetitions, profile=load_profile("cpu"))
+    root = str(folder / "kfp")
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root, enable_caching=True)
+    components.load_component_from_file(str(folder / "paper.yaml"))(**form)
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize(
-    ("selection", "seeds"),
+    ("selection", "form", "overrides"),
     [
-        (("paradigms=supervised,contrastive", "features=natural,non_robust"), (0,)),
-        (("paradigms=supervised", "features=natural"), (0, 1)),
+        (("paradigms=supervised,contrastive", "features=natural,non_robust"), {}, ()),
+        (
+            ("paradigms=supervised", "features=natural"),
+            {"seed": 3, "overrides": '{"attack.pgd_steps": 3}'},
+            ("attack.pgd_steps=3",),
+        ),
     ],
-    ids=["one seed", "two seeds"],
+    ids=["one seed", "two seeds, by the run form"],
 )
-def test_kfp_gives_the_bytes_of_the_one_machine_run(selection, seeds, tmp_path):
+def test_kfp_gives_the_bytes_of_the_one_machine_run(selection, form, overrides, tmp_path):
     preset = load_preset("digits", [*TINY, *selection])
-    compile_pipeline(preset, seeds=seeds, image="python", path=tmp_path / "paper.yaml")
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
-    components.load_component_from_file(str(tmp_path / "paper.yaml"))()
-    plan = run_experiment(preset, seeds=seeds, out=tmp_path / "out", jobs=1)
+    first = form.get("seed", 0)
+    run_in_kfp(preset, tmp_path, repetitions=2 if form else 1, **form)
+    same = load_preset("digits", [*TINY, *selection, *overrides])
+    plan = run_experiment(same, seeds=[first, first + 1] if form else [0], out=tmp_path / "out", jobs=1)
 
     in_kfp = dict(artifacts(tmp_path / "kfp", "*/*/*/manifest.json"))
     expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
@@ -260,6 +410,66 @@ def test_kfp_gives_the_bytes_of_the_one_machine_run(selection, seeds, tmp_path):
     assert in_kfp == expected
     (page,) = (tmp_path / "kfp").glob("*/report/html")
     assert re.search("<svg", page.read_text())
+    assert page.stat().st_size < MAX_PAGE_BYTES
+    assert "<script" not in page.read_text()
+    for attack in (tmp_path / "kfp").glob("*/*attack*/confusion"):
+        assert sum(sum(row["row"]) for row in json.loads(attack.read_text())["confusionMatrix"]["rows"]) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_override_runs_again_only_the_cells_that_it_touches(tmp_path):
+    preset = load_preset("digits", [*TINY, "paradigms=supervised,contrastive", "features=natural"])
+    run_in_kfp(preset, tmp_path)
+    (first,) = runs(tmp_path)
+
+    run_in_kfp(preset, tmp_path, overrides='{"probe.epochs": 3}')
+    (second,) = set(runs(tmp_path)) - {first}
+    assert tasks_run(second) == {
+        "configure",
+        "evaluate-natural-features-contrastive-probe-on-natural",
+        "evaluate-natural-features-contrastive-attack-probed-on-natural",
+        "evaluate-natural-features-collect-records",
+        "report",
+    }
+    assert tasks_run(first) == tasks_run(second) | {
+        "prepare-data",
+        "evaluate-natural-features-supervised-pretrain",
+        "evaluate-natural-features-contrastive-pretrain",
+        "evaluate-natural-features-supervised-attack-own-head",
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ({"overrides": '{"probe.epoch": 3}'}, "probe.epoch: unknown key 'epoch'; probe has: epochs"),
+        ({"overrides": '{"probe.epochs": 0}'}, "probe.epochs: Input should be greater than 0"),
+        ({"overrides": '{"paradigms": ["masked"]}'}, "they change which cells there are"),
+        ({"overrides": "probe.epochs=3"}, "expected a JSON object"),
+        ({"seed": -1}, "--seed -1: expected a whole number of at least 0"),
+        ({"run_name": "Monday's run"}, 'run name "Monday\'s run": expected'),
+    ],
+)
+def test_a_wrong_value_in_the_run_form_fails_in_the_first_task(form, expected, tmp_path, capfd):
+    preset = load_preset("digits", [*TINY, "paradigms=supervised", "features=natural"])
+    with pytest.raises(RuntimeError, match="configure"):
+        run_in_kfp(preset, tmp_path, **form)
+    lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
+    assert any(line.startswith("error: ") and expected in line for line in lines)
+    (run,) = runs(tmp_path)
+    assert tasks_run(run) == {"configure"}
+
+
+def runs(folder: Path) -> list[Path]:
+    """Return the folder of each run; the cache is hidden among them."""
+    return [run for run in (folder / "kfp").iterdir() if not run.name.startswith(".")]
+
+
+def tasks_run(run: Path) -> set[str]:
+    """Return the tasks that were not taken from the cache: each of them has a folder."""
+    return {folder.name for folder in run.iterdir()}
 
 
 def artifacts(root: Path, pattern: str) -> Iterator[tuple[str, dict]]:

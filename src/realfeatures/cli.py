@@ -3,7 +3,6 @@
 Whatever a command needs is imported inside it, so that `--help` answers at once.
 """
 
-import logging
 import shlex
 import sys
 from typing import Annotated
@@ -13,6 +12,7 @@ import typer
 from realfeatures import __version__
 from realfeatures.commands import experiment, kubeflow
 from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash
+from realfeatures.logs import log_to_stderr
 
 USAGE_ERROR = 2
 """Exit code of every error that a person can mend; a bug exits with 1."""
@@ -69,7 +69,7 @@ app.command("compile")(kubeflow.compile_)
 
 def main() -> int:
     """Run the command line and return its exit code."""
-    _log_to_stderr()
+    log_to_stderr()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="realfeatures", standalone_mode=False)
     except Interrupted as stopped:
@@ -99,24 +99,6 @@ def _refuse(text: str) -> int:
 
 def _own_command() -> str:
     return shlex.join(["realfeatures", *sys.argv[1:]])
-
-
-class _CurrentStderr(logging.StreamHandler):  # type: ignore[type-arg]
-    """Writes to what sys.stderr is at the time: a progress display puts itself in its place."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self.stream = sys.stderr
-        super().emit(record)
-
-
-def _log_to_stderr() -> None:
-    handler = _CurrentStderr()
-    # A terminal has bars instead of a line a minute.
-    handler.setLevel(logging.WARNING if sys.stderr.isatty() else logging.INFO)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    package = logging.getLogger("realfeatures")
-    package.setLevel(logging.DEBUG)
-    package.addHandler(handler)
 
 
 if __name__ == "__main__":

@@ -31,18 +31,21 @@ class Evaluation:
             metric (clean_accuracy or robust_accuracy), correct (of n images), n, and the attack's details.
         flags: for each measurement by its name, such as `clean` or `pgd_L2_0.25`: (n,) uint8, 1 where the
             image is classified correctly and the attack left it so.
+        predictions: (n,) int16, the class that each clean image is taken for.
     """
 
     measurements: list[dict[str, Any]]
     flags: dict[str, Tensor]
+    predictions: Tensor
 
     def save(self, folder: OutputDir) -> None:
-        """Write the flags as `flags.safetensors`.
+        """Write the flags as `flags.safetensors` and the predictions as `predictions.safetensors`.
 
         Raises:
-            StorageError: the file cannot be written.
+            StorageError: a file cannot be written.
         """
         save_tensors(folder / "flags.safetensors", self.flags)
+        save_tensors(folder / "predictions.safetensors", {CLEAN: self.predictions})
 
 
 def evaluate(config: AttackConfig, model: Classifier, test_set: ImageSet, run: Run) -> Evaluation:
@@ -73,7 +76,8 @@ def evaluate(config: AttackConfig, model: Classifier, test_set: ImageSet, run: R
         run.progress(done, total)
     entries = [ledger.finished[measure.name] for measure in measures]
     flags_by_name = {measure.name: entry["flags"] for measure, entry in zip(measures, entries, strict=True)}
-    return Evaluation([entry["measurement"] for entry in entries], flags_by_name)
+    assert ledger.predictions is not None  # noqa: S101 - narrows the type: the clean measurement is always taken
+    return Evaluation([entry["measurement"] for entry in entries], flags_by_name, ledger.predictions)
 
 
 @dataclass(frozen=True)
@@ -85,10 +89,10 @@ class _Subject:
     test_set: ImageSet
     run: Run
 
-    def correct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return which float images are classified correctly, (N,) bool, still on the device."""
+    def predict(self, images: Tensor) -> Tensor:
+        """Return the class that each float image is taken for, (N,) int64, still on the device."""
         with torch.no_grad():
-            return self.model(images).argmax(dim=1) == labels
+            return self.model(images).argmax(dim=1)
 
 
 Take = Callable[[_Subject, "_Ledger", ProgressCallback], tuple[Tensor, dict[str, Any]]]
@@ -116,6 +120,8 @@ class _Ledger:
     """For each measurement by name: `flags` and `measurement`."""
     running: Any = None
     """State of the attack in progress."""
+    predictions: Tensor | None = None
+    """Of the clean images."""
 
     @classmethod
     def resume(cls, checkpoint: Checkpoint) -> "_Ledger":
@@ -125,7 +131,7 @@ class _Ledger:
         return self.running
 
     def step(self, state: Callable[[], Any]) -> None:
-        self.checkpoint.step(lambda: {"finished": self.finished, "running": state()})
+        self.checkpoint.step(lambda: {"finished": self.finished, "running": state(), "predictions": self.predictions})
 
     def finish(self, measure: _Measure, *, flags: Tensor, details: dict[str, Any]) -> None:
         """Note a measurement; here the host waits for the device, once."""
@@ -161,14 +167,11 @@ def _robust(attack: str, threat: ThreatModel, take: Callable[..., Any], *, cost:
     return _Measure(name, labels, partial(take, threat), cost)
 
 
-def _measure_clean(subject: _Subject, _ledger: _Ledger, _progress: ProgressCallback) -> tuple[Tensor, dict[str, Any]]:
-    batch_size = subject.config.batch_size
-    pairs = zip(
-        torch.split(subject.test_set.images, batch_size),
-        torch.split(subject.test_set.labels, batch_size),
-        strict=True,
-    )
-    return torch.cat([subject.correct(to_float(images), labels) for images, labels in pairs]), {}
+def _measure_clean(subject: _Subject, ledger: _Ledger, _progress: ProgressCallback) -> tuple[Tensor, dict[str, Any]]:
+    batches = torch.split(subject.test_set.images, subject.config.batch_size)
+    predictions = torch.cat([subject.predict(to_float(images)) for images in batches])
+    ledger.predictions = predictions.to("cpu", torch.int16)
+    return predictions == subject.test_set.labels, {}
 
 
 def _measure_pgd(
@@ -188,7 +191,7 @@ def _measure_pgd(
             break
         images, labels = to_float(chosen.images[batch]), chosen.labels[batch]
         adversarial = pgd(untargeted(subject.model, labels), images, threat=attack, generator=generator)
-        flags[batch] = subject.correct(adversarial, labels)
+        flags[batch] = subject.predict(adversarial) == labels
     return flags, details
 
 

@@ -3,6 +3,7 @@
 Imports no torch: a plan of days of work takes a second.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +14,9 @@ from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cell_addresses, cells
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.vocabulary import Paradigm
+
+RUN_NAME = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,61}[a-z0-9])?")
+"""A Kubernetes label's value, in lower case, since some file systems take no other for different."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,6 +75,19 @@ def check_seeds(seeds: Sequence[int]) -> None:
             raise ConfigError(f"--seed {seed}: expected a whole number of at least 0")
         if seed in seeds[:position]:
             raise ConfigError(f"--seed {seed}: is named twice; name each seed once")
+
+
+def check_run_name(name: str) -> None:
+    """Refuse a run name that is no part of a file's, an object's and a Kubernetes label's name.
+
+    Raises:
+        ConfigError: it has other characters, or too many.
+    """
+    if not RUN_NAME.fullmatch(name):
+        raise ConfigError(
+            f"run name {name!r}: expected 1 to 63 lower-case letters, digits, '-', '_' and '.',"
+            " with a letter or digit at both ends"
+        )
 
 
 def check_preset(preset: Preset, info: SourceInfo) -> None:

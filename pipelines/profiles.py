@@ -1,0 +1,151 @@
+"""On what the tasks of a pipeline run: resources, scheduling, time limits, retries, image policy, object store.
+
+Nothing here changes a result. A profile is data: `--profile` chooses one, `--profile-set` changes a value.
+"""
+
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
+
+from kfp import kubernetes
+from pydantic import Field
+
+from realfeatures.components import STAGELESS
+from realfeatures.errors import ConfigError
+from realfeatures.overrides import assignment, override
+from realfeatures.vocabulary import Config
+
+SCRATCH = "/scratch"
+"""Where the image's home, temporary files and caches lie; the one place that a task writes to besides its outputs."""
+USER = 10001
+"""The image's user."""
+
+
+class Store(Config):
+    """The object store for checkpoints, data sets and reports; none where `location` is empty."""
+
+    location: str = ""
+    """s3://BUCKET or s3://BUCKET/PREFIX"""
+    endpoint: str = ""
+    """URL as the pods reach it; empty: AWS."""
+    region: str = "us-east-1"
+    secret: str = "realfeatures-store"  # noqa: S105 - a secret's name, not a secret
+    """Kubernetes secret with the keys accesskey and secretkey."""
+
+
+class Toleration(Config):
+    """A taint that the pods put up with."""
+
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+
+
+class Profile(Config):
+    """What every task of a pipeline is given."""
+
+    name: str
+    accelerator: str | None = None
+    """Resource name, such as nvidia.com/gpu; one of it for every stage."""
+    cpu: str = "1"
+    """Of a stage; its cells compute on runtime.threads of them."""
+    memory: str = "4Gi"
+    """Of a stage."""
+    light_memory: str = "1Gi"
+    """Of configure, collect and report, which load no network."""
+    shared_memory: str = "1Gi"
+    """Of /dev/shm, whose default of 64 MiB is too little for some of torch's means of communication."""
+    scratch: str = "10Gi"
+    """Of the disk for checkpoints and caches."""
+    tolerations: tuple[Toleration, ...] = ()
+    node_selector: dict[str, str] = Field(default_factory=dict)
+    timeout_seconds: Annotated[int, Field(gt=0)] = 6 * 3600
+    """Of one attempt; the next one goes on from the checkpoint."""
+    retries: Annotated[int, Field(ge=0, le=10)] = 3
+    backoff_seconds: Annotated[int, Field(gt=0)] = 60
+    """Before the first retry; doubled for each one after it, up to an hour."""
+    image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
+    image_pull_secrets: tuple[str, ...] = ()
+    store: Store = Store()
+
+    def apply(self, task: Any) -> None:
+        """Give a task what its container has: resources, retries and environment."""
+        stage = task.component_spec.name not in STAGELESS
+        memory = self.memory if stage else self.light_memory
+        task.set_cpu_request(self.cpu).set_cpu_limit(self.cpu).set_memory_request(memory).set_memory_limit(memory)
+        if stage and self.accelerator:
+            task.set_accelerator_type(self.accelerator).set_accelerator_limit(1)
+        if self.retries and stage:
+            task.set_retry(
+                num_retries=self.retries,
+                backoff_duration=f"{self.backoff_seconds}s",
+                backoff_factor=2.0,
+                backoff_max_duration="3600s",
+            )
+        for name, value in self.environment().items():
+            task.set_env_variable(name, value)
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that a task's container is given; no secret is among them."""
+        store = {
+            "REALFEATURES_STORE": self.store.location,
+            "AWS_ENDPOINT_URL": self.store.endpoint,
+            "AWS_REGION": self.store.region,
+        }
+        return {"REALFEATURES_LOG": "json", **(store if self.store.location else {})}
+
+    def pod(self, component: str) -> dict[str, Any]:
+        """Return what a component's pods have beside their container, as Kubeflow's KubernetesExecutorConfig."""
+        carrier = _Carrier()
+        kubernetes.set_image_pull_policy(carrier, self.image_pull_policy)
+        kubernetes.set_timeout(carrier, self.timeout_seconds)
+        kubernetes.set_security_context(carrier, run_as_user=USER, run_as_group=USER, run_as_non_root=True)
+        kubernetes.empty_dir_mount(carrier, "scratch", SCRATCH, size_limit=self.scratch)
+        if self.image_pull_secrets:
+            kubernetes.set_image_pull_secrets(carrier, list(self.image_pull_secrets))
+        if self.store.location:
+            keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
+            kubernetes.use_secret_as_env(carrier, self.store.secret, keys)
+        if component not in STAGELESS:
+            kubernetes.empty_dir_mount(carrier, "shm", "/dev/shm", "Memory", self.shared_memory)  # noqa: S108
+            for label, value in self.node_selector.items():
+                kubernetes.add_node_selector(carrier, label, value)
+            for one in self.tolerations:
+                kubernetes.add_toleration(carrier, one.key, one.operator, one.value or None, one.effect)
+        return dict(carrier.platform_config["kubernetes"])
+
+
+class _Carrier:
+    """Stands in for a task where kfp-kubernetes writes into one: tasks here share their pods' settings."""
+
+    def __init__(self) -> None:
+        self.platform_config: dict[str, Any] = {}
+
+
+PROFILES = {
+    "cpu": Profile(name="cpu"),
+    # A GPU is fed by one process; 4 cores leave its host code room for JPEG, caches and checkpoints.
+    # 24 hours: chosen, above the hours that the longest stage of `paper`, its diffusion, needs of one fast GPU.
+    "gpu": Profile(
+        name="gpu",
+        accelerator="nvidia.com/gpu",
+        cpu="4",
+        memory="24Gi",
+        shared_memory="8Gi",
+        scratch="50Gi",
+        tolerations=(Toleration(key="nvidia.com/gpu"),),
+        timeout_seconds=24 * 3600,
+    ),
+}
+"""The profiles by name."""
+
+
+def load_profile(name: str, assignments: Sequence[str] = ()) -> Profile:
+    """Return a profile with each `key.path=value` applied.
+
+    Raises:
+        ConfigError: unknown profile, key or value.
+    """
+    if name not in PROFILES:
+        raise ConfigError(f"--profile {name!r}: expected one of {', '.join(PROFILES)}")
+    return override(PROFILES[name], dict(assignment(text, option="--profile-set") for text in assignments))
