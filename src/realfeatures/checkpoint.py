@@ -9,7 +9,7 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -27,6 +27,23 @@ LARGEST_SHARE = 0.05
 """chosen: of the time that may go into saving; a large model, whose state takes seconds to write, is saved less."""
 
 
+class Mirror(Protocol):
+    """A twin of the checkpoint's file that outlives this disk."""
+
+    def fetch(self, path: Path) -> None:
+        """Write the twin to the file, where there is one.
+
+        Raises:
+            StorageError: it cannot be told whether there is one.
+        """
+
+    def push(self, path: Path) -> None:
+        """Replace the twin by the file, or warn of what keeps it from that."""
+
+    def discard(self) -> None:
+        """Remove the twin, or warn of what keeps it from that."""
+
+
 class Checkpoint:
     """The one checkpoint of a running stage.
 
@@ -34,6 +51,7 @@ class Checkpoint:
         path: the file; its folder is made when first needed. None keeps nothing, as a short test wants.
         stop: asked at every `step`; once true, the state is saved and Interrupted is raised.
         interval_seconds: time between saves.
+        mirror: where the file has a twin, which is taken where there is no file.
     """
 
     def __init__(
@@ -42,8 +60,12 @@ class Checkpoint:
         *,
         stop: Callable[[], bool] = lambda: False,
         interval_seconds: float = INTERVAL_SECONDS,
+        mirror: Mirror | None = None,
     ) -> None:
         self.path = path
+        self.mirror = mirror
+        self.resumed = False
+        """Whether `load` found a state."""
         self.stop = stop
         self.interval_seconds = interval_seconds
         self.saved_at = time.monotonic()
@@ -51,15 +73,21 @@ class Checkpoint:
 
     def load(self) -> Any | None:
         """Return the saved state on the CPU, or None where there is none that can be read."""
-        if self.path is None or not self.path.exists():
+        if self.path is None:
+            return None
+        if self.mirror is not None and not self.path.exists():
+            self.mirror.fetch(self.path)
+        if not self.path.exists():
             return None
         try:
             with safe_open(self.path, framework="pt") as file:
                 tree = json.loads(file.metadata()["tree"])
-                return _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+                state = _unpack(tree, {name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             logger.warning("%s cannot be read (%s); the stage starts over", self.path, error)
             return None
+        self.resumed = True
+        return state
 
     def step(self, state: Callable[[], Any]) -> None:
         """Save `state()` if it is time to; called between two steps of a stage's loop.
@@ -84,6 +112,8 @@ class Checkpoint:
             tensors: dict[str, torch.Tensor] = {}
             tree = _pack(state(), tensors, "state")
             write_bytes(self.path, save(tensors, metadata={"tree": json.dumps(tree)}))
+            if self.mirror is not None:
+                self.mirror.push(self.path)
         self.saved_at = time.monotonic()
         self.saving_seconds = self.saved_at - started
 

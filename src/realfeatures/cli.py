@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from realfeatures import __version__
-from realfeatures.commands import experiment, kubeflow
+from realfeatures.commands import experiment, kubeflow, storage
 from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash
 from realfeatures.logs import log_to_stderr
 
@@ -65,6 +65,7 @@ def _options(
 for command in (experiment.run, experiment.plan, experiment.show, experiment.data):
     app.command()(command)
 app.command("compile")(kubeflow.compile_)
+app.add_typer(storage.app, name="store")
 
 
 def main() -> int:

@@ -21,6 +21,18 @@ class StorageError(RealFeaturesError):
     """A folder cannot be written: disk full, no permission, or in use by another run."""
 
 
+class StoreUnavailableError(StorageError):
+    """The object store cannot be reached or keeps failing: the same command may work later."""
+
+
+class MissingObjectError(StorageError):
+    """The object store has no such object."""
+
+
+class CorruptObjectError(StorageError):
+    """An object's bytes are not those that were put there."""
+
+
 class TrainingError(RealFeaturesError):
     """A training diverged."""
 

@@ -8,7 +8,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from realfeatures.artifacts import (
     RUN,
@@ -20,12 +20,22 @@ from realfeatures.artifacts import (
     seal,
     write_json,
 )
-from realfeatures.checkpoint import Checkpoint
-from realfeatures.config import RuntimeConfig
+from realfeatures.checkpoint import Checkpoint, Mirror
+from realfeatures.config import DataConfig, RuntimeConfig
 from realfeatures.grid import Cell, cell_address
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.run import ProgressCallback, Run, no_progress
-from realfeatures.stages import STAGES, Outcome
+from realfeatures.stages import STAGES
+
+
+class CellStore(Protocol):
+    """What a stage's surroundings keep elsewhere; the science knows nothing of it."""
+
+    def checkpoint(self, address: str) -> Mirror:
+        """Return the twin of a running cell's checkpoint."""
+
+    def provide(self, config: DataConfig) -> None:
+        """Bring a data set into this machine's cache, where it is not there."""
 
 
 def execute(
@@ -37,6 +47,7 @@ def execute(
     work: Path,
     stop: Callable[[], bool] = lambda: False,
     progress: ProgressCallback = no_progress,
+    store: CellStore | None = None,
 ) -> dict[str, Any]:
     """Run a cell's stage and leave its artifact at `destination`; return its manifest.
 
@@ -49,6 +60,7 @@ def execute(
             kept when the stage is interrupted, gone when it is done.
         stop: asked between steps; once true, the stage saves its checkpoint and raises Interrupted.
         progress: told how many of the stage's steps are done.
+        store: keeps checkpoints and data sets beyond this machine.
 
     Raises:
         ArtifactError: an input is missing, of the wrong kind, or was changed.
@@ -57,19 +69,29 @@ def execute(
     """
     started = time.monotonic()
     parents = {port: read_manifest(folder)["address"] for port, folder in inputs.items()}
-    checkpoint = work / "checkpoint.safetensors"
-    resumed = checkpoint.exists()
-    run = Run(seed=cell.seed, runtime=runtime, checkpoint=Checkpoint(checkpoint, stop=stop), progress=progress)
+    origin = _origin(cell, parents=parents, runtime=runtime)
+    if store is not None and isinstance(cell.config, DataConfig):
+        store.provide(cell.config)
+    mirror = store.checkpoint(origin["address"]) if store is not None else None
+    checkpoint = Checkpoint(work / "checkpoint.safetensors", stop=stop, mirror=mirror)
+    run = Run(seed=cell.seed, runtime=runtime, checkpoint=checkpoint, progress=progress)
     run.start()
     output = empty_folder(work / "output")
     ports = {port: InputDir(folder) for port, folder in inputs.items()}
     outcome = STAGES[cell.stage](cell.config, run=run, **ports, **{output_port(cell.stage): OutputDir(output)})
-    _seal(output, cell, outcome, parents=parents, runtime=runtime)
+    seal(output, kind=outcome.kind, record=outcome.record, attributes=outcome.attributes, **origin)
     seconds = round(time.monotonic() - started, 3)
-    told = {"seconds": seconds, "host": socket.gethostname(), "processor": run.processor(), "resumed": resumed}
+    told = {
+        "seconds": seconds,
+        "host": socket.gethostname(),
+        "processor": run.processor(),
+        "resumed": checkpoint.resumed,
+    }
     write_json(output / RUN, told)
     commit(output, destination)
     shutil.rmtree(work, ignore_errors=True)
+    if mirror is not None:
+        mirror.discard()
     return read_manifest(destination)
 
 
@@ -79,20 +101,16 @@ def output_port(stage: str) -> str:
     return next(name for name, hint in hints.items() if hint is OutputDir)
 
 
-def _seal(output: Path, cell: Cell, outcome: Outcome, *, parents: Mapping[str, str], runtime: RuntimeConfig) -> None:
-    """Write the manifest: what the stage says of its artifact, and all that the address is a digest of."""
+def _origin(cell: Cell, *, parents: Mapping[str, str], runtime: RuntimeConfig) -> dict[str, Any]:
+    """Return all that the cell's address is a digest of, and the address."""
     code, versions = code_digest(), library_versions()
-    seal(
-        output,
-        kind=outcome.kind,
-        record=outcome.record,
-        attributes=outcome.attributes,
-        stage=cell.stage,
-        config=cell.config.identity(),
-        seed=cell.seed,
-        inputs=parents,
-        runtime=runtime.identity(),
-        code=code,
-        versions=versions,
-        address=cell_address(cell, inputs=parents, runtime=runtime, code=code, versions=versions),
-    )
+    return {
+        "stage": cell.stage,
+        "config": cell.config.identity(),
+        "seed": cell.seed,
+        "inputs": parents,
+        "runtime": runtime.identity(),
+        "code": code,
+        "versions": versions,
+        "address": cell_address(cell, inputs=parents, runtime=runtime, code=code, versions=versions),
+    }

@@ -22,9 +22,13 @@ from realfeatures.artifacts import storage_errors
 from realfeatures.config import Preset
 from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash, WorkerError
 from realfeatures.grid import Cell, cells
-from realfeatures.plan import Plan, addresses_of, make_plan
+from realfeatures.plan import Plan, addresses_of, check_run_name, make_plan
 from realfeatures.progress import RunProgress, duration, show_progress
 from realfeatures.run_folder import LOG, RunFolder
+from realfeatures.store.cells import CellStore
+from realfeatures.store.client import ObjectStore
+from realfeatures.store.data import provide
+from realfeatures.store.reports import publish
 from realfeatures.workers import Message, Worker, receive
 
 logger = logging.getLogger(__name__)
@@ -36,7 +40,14 @@ EXIT_SECONDS = 5.0
 
 
 def run_experiment(
-    preset: Preset, *, seeds: Sequence[int], out: Path, jobs: int | None = None, console: Console | None = None
+    preset: Preset,
+    *,
+    seeds: Sequence[int],
+    out: Path,
+    jobs: int | None = None,
+    console: Console | None = None,
+    store: ObjectStore | None = None,
+    name: str | None = None,
 ) -> Plan:
     """Compute an experiment in a folder and write its report there; what is done already is kept.
 
@@ -46,6 +57,9 @@ def run_experiment(
         out: the folder; see run_folder.py.
         jobs: cells computed side by side; None: see `default_jobs`.
         console: where progress is shown; None: the standard error.
+        store: an object store, from which finished cells are taken, and in which they, the checkpoints of running
+            ones and the report are kept, for a machine whose disk does not last.
+        name: of the run in the object store; None: the preset's.
 
     Returns:
         The plan that was carried out.
@@ -61,19 +75,42 @@ def run_experiment(
     jobs = default_jobs(preset) if jobs is None else jobs
     if jobs < 1:
         raise ConfigError(f"--jobs {jobs}: expected at least 1")
+    name = preset.name if name is None else name
+    check_run_name(name)
+    if store is not None:
+        store.check()
+        provide(preset.data, store)
     plan = make_plan(preset, seeds=seeds)
     if preset.runtime.device == "cuda":
         _require_cuda()
     folder = RunFolder(out.absolute())
     with folder.claim(plan.preset, seeds=seeds), _log_file(folder.path / LOG):
         done = folder.finished(plan.addresses)
+        if store is not None:
+            done |= _exchange(plan, folder, done, CellStore(store))
         folder.forget_work({plan.addresses[key] for key in done})
         schedule = Schedule(plan, done)
         if schedule.todo:
             logger.debug("%d of %d cells are done; %d jobs", len(done), len(plan.grid), jobs)
-            _compute(plan, folder, schedule, jobs=jobs, console=console or Console(stderr=True))
+            location = store.settings.location if store is not None else None
+            _compute(plan, folder, schedule, jobs=jobs, console=console or Console(stderr=True), store=location)
         _report(plan, folder)
+        if store is not None:
+            publish(folder.path, name, store)
     return plan
+
+
+def _exchange(plan: Plan, folder: RunFolder, done: set[str], store: CellStore) -> set[str]:
+    """Take cells that are not done from the store, and put done ones there; return the keys that were taken."""
+    there = store.finished()
+    for key in done:
+        if plan.addresses[key] not in there:
+            store.keep(plan.addresses[key], folder.cell(plan.addresses[key]))
+    wanted = {key: address for key, address in plan.addresses.items() if key not in done and address in there}
+    taken = {key for key, address in wanted.items() if store.restore(address, folder.cell(address))}
+    if taken:
+        logger.info("%d of %d cells come from %s", len(taken), len(plan.grid), store.objects.settings.location)
+    return taken
 
 
 def _require_cuda() -> None:
@@ -150,12 +187,14 @@ def critical_paths(grid: Sequence[Cell], weights: Mapping[str, float]) -> dict[s
     return paths
 
 
-def _compute(plan: Plan, folder: RunFolder, schedule: Schedule, *, jobs: int, console: Console) -> None:
+def _compute(
+    plan: Plan, folder: RunFolder, schedule: Schedule, *, jobs: int, console: Console, store: str | None
+) -> None:
     count = min(jobs, len(schedule.todo))
     weights = {key: cost.weight for key, cost in plan.costs.items()}
     with (
         _stop_signals() as stop,
-        _workers(plan, folder, count=count) as workers,
+        _workers(plan, folder, count=count, store=store) as workers,
         show_progress(console, todo=schedule.todo, done=schedule.finished_count, weights=weights) as progress,
     ):
         _Drive(schedule, workers, progress, stop).run()
@@ -233,11 +272,13 @@ def _failure(key: str | None, message: Message) -> Exception:
 
 
 @contextmanager
-def _workers(plan: Plan, folder: RunFolder, *, count: int) -> Iterator[list[Worker]]:
+def _workers(plan: Plan, folder: RunFolder, *, count: int, store: str | None) -> Iterator[list[Worker]]:
     workers: list[Worker] = []
     try:
         for _ in range(count):
-            workers.append(Worker(plan.preset, seeds=plan.seeds, out=folder.path, addresses=plan.addresses))
+            workers.append(
+                Worker(plan.preset, seeds=plan.seeds, out=folder.path, addresses=plan.addresses, store=store)
+            )
         yield workers
         # A worker whose pipe closes leaves at once.
         for worker in workers:

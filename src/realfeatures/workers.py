@@ -24,6 +24,8 @@ from realfeatures.config import Preset
 from realfeatures.errors import Interrupted, RealFeaturesError
 from realfeatures.grid import Cell, cells
 from realfeatures.run_folder import LOG, RunFolder
+from realfeatures.store.cells import CellStore
+from realfeatures.store.client import ObjectStore
 
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 """What sets the threads of the libraries below torch and numpy; read once, when they are loaded."""
@@ -44,9 +46,12 @@ class Worker:
         seeds: of the experiment.
         out: the run's folder.
         addresses: the address of each cell, by key.
+        store: location of the object store for finished cells and checkpoints; its credentials are in the environment.
     """
 
-    def __init__(self, preset: Preset, *, seeds: Sequence[int], out: Path, addresses: Mapping[str, str]) -> None:
+    def __init__(
+        self, preset: Preset, *, seeds: Sequence[int], out: Path, addresses: Mapping[str, str], store: str | None
+    ) -> None:
         self.key: str | None = None
         """The cell that it runs."""
         context = multiprocessing.get_context("spawn")
@@ -57,6 +62,7 @@ class Worker:
                 "seeds": list(seeds),
                 "out": str(out),
                 "addresses": dict(addresses),
+                "store": store,
             }
         )
         self.process = context.Process(target=serve, args=(theirs, order), daemon=True)
@@ -115,7 +121,8 @@ def serve(connection: Connection, order: str) -> None:
         os.environ[name] = str(preset.runtime.threads)
     _log_to(folder.path / LOG)
     grid = {cell.key: cell for cell in cells(preset, given["seeds"])}
-    runner = _Runner(preset, folder, grid, given["addresses"], connection, stop)
+    store = CellStore(ObjectStore.from_location(given["store"])) if given["store"] else None
+    runner = _Runner(preset, folder, grid, given["addresses"], connection, stop, store)
     runner.warm_up()
     while True:
         _say(connection, runner.run(tasks.get()))
@@ -132,9 +139,10 @@ class _Runner:
         addresses: Mapping[str, str],
         connection: Connection,
         stop: threading.Event,
+        store: CellStore | None,
     ) -> None:
         self.preset, self.folder, self.grid = preset, folder, grid
-        self.addresses, self.connection, self.stop = addresses, connection, stop
+        self.addresses, self.connection, self.stop, self.store = addresses, connection, stop, store
         self.told_at = 0.0
 
     def warm_up(self) -> None:
@@ -175,15 +183,19 @@ class _Runner:
 
         if self.stop.is_set():
             raise Interrupted("stopped before its first step")
+        address = self.addresses[cell.key]
         execute(
             cell,
             runtime=self.preset.runtime,
             inputs={port: self.folder.cell(self.addresses[key]) for port, key in cell.inputs.items()},
-            destination=self.folder.cell(self.addresses[cell.key]),
+            destination=self.folder.cell(address),
             work=work,
             stop=self.stop.is_set,
             progress=self._tell,
+            store=self.store,
         )
+        if self.store is not None:
+            self.store.keep(address, self.folder.cell(address))
 
     def _tell(self, done: int, total: int) -> None:
         now = time.monotonic()

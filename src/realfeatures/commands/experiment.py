@@ -11,6 +11,8 @@ from realfeatures.commands.options import (
     PresetOption,
     SeedOption,
     SetOption,
+    StoreOption,
+    open_store,
     table_console,
 )
 
@@ -21,11 +23,18 @@ def run(
     seed: SeedOption = None,
     assignments: SetOption = None,
     jobs: JobsOption = None,
+    store: StoreOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Of the run in the object store.", show_default="the preset's")
+    ] = None,
 ) -> None:
     """Compute an experiment and write its report; what is done already is kept.
 
     Ctrl-C saves a checkpoint of every running cell; the same command goes on from there, as it does
     after a crash. More seeds can be added later: the report then covers all seeds that are done in the folder.
+
+    With --store, finished cells, checkpoints and the report are kept in an object store too, and a run on an empty disk
+    goes on from there. Address and credentials: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.
 
     [bold]Examples[/bold]
 
@@ -37,7 +46,14 @@ def run(
     from realfeatures.presets import load_preset
 
     folder = out or Path("runs") / preset
-    run_experiment(load_preset(preset, assignments or ()), seeds=seed or [0], out=folder, jobs=jobs)
+    run_experiment(
+        load_preset(preset, assignments or ()),
+        seeds=seed or [0],
+        out=folder,
+        jobs=jobs,
+        store=open_store(store) if store else None,
+        name=name,
+    )
     from realfeatures.reporting import summary_tables
 
     table_console().print(summary_tables(folder))

@@ -10,6 +10,8 @@ from realfeatures.errors import ConfigError
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from realfeatures.store import ObjectStore
+
 PIPE_COLUMNS = 160
 """Width of tables that go into a file or a pipe, where there is no window to ask."""
 
@@ -70,3 +72,22 @@ JobsOption = Annotated[
         show_default="CPU cores; 1 on a GPU",
     ),
 ]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store", envvar="REALFEATURES_STORE", metavar="S3://BUCKET/PREFIX", help="Object store.", show_envvar=True
+    ),
+]
+
+
+def open_store(location: str | None) -> "ObjectStore":
+    """Return the object store that the option or its variable names.
+
+    Raises:
+        ConfigError: none is named, or it is not of its form.
+    """
+    from realfeatures.store import ObjectStore
+
+    if not location:
+        raise ConfigError("no object store is named; use --store s3://BUCKET/PREFIX or set REALFEATURES_STORE")
+    return ObjectStore.from_location(location)

@@ -118,6 +118,11 @@ def load(sha256: str) -> Decoded | None:
     return Decoded(summary.classes, **load_file(path))
 
 
+def entry_files(sha256: str) -> tuple[Path, ...]:
+    """Return the files of a content's cache entry; the sidecar, which makes the entry valid, comes last."""
+    return (_entry(sha256), _sidecar(sha256))
+
+
 def remember_archive(archive_sha256: str, sha256: str) -> None:
     """Note which content an archive holds, so that it need not be read through again."""
     try:

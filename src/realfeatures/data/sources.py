@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from realfeatures.config import DataConfig
 from realfeatures.data.archive import ARCHIVE_SUFFIXES, LAYOUT, archive_suffix
-from realfeatures.data.decoded import Summary, find
+from realfeatures.data.decoded import Decoded, Summary, entry_files, find, load
 from realfeatures.data.named import DATA_SOURCES, NamedSource
 from realfeatures.errors import DataError
 
@@ -79,6 +79,9 @@ def pin_source(config: DataConfig) -> DataConfig:
     if not _is_folder(config):
         _check_subset(config, _named_info(_named(config)))
         return config
+    if (known := _cached_alone(config)) is not None:
+        _check_subset(config, _folder_info(known))
+        return config
     # Pillow and NumPy are imported only where there is a folder, to keep the command line quick.
     from realfeatures.data.folder import check_folder
 
@@ -120,9 +123,7 @@ def load_source(config: DataConfig) -> Splits:
     from realfeatures.data.images import ImageSet
 
     if _is_folder(config):
-        from realfeatures.data.folder import read_folder
-
-        decoded, summary = read_folder(_path(config))
+        decoded, summary = _read_folder(config)
         _check_pin(config, summary)
         info = _folder_info(summary)
     else:
@@ -139,6 +140,34 @@ def load_source(config: DataConfig) -> Splits:
         ImageSet(from_numpy(decoded.train_images[train]), from_numpy(decoded.train_labels[train]), decoded.classes),
         ImageSet(from_numpy(decoded.test_images[test]), from_numpy(decoded.test_labels[test]), decoded.classes),
     )
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """A data set in the cache: what another machine needs in its own cache to use it without source or network."""
+
+    name: str
+    """A known set's name, or the digest of a folder's content."""
+    files: tuple[Path, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all files are there."""
+        return all(file.is_file() for file in self.files)
+
+
+def cache_entry(config: DataConfig) -> CacheEntry | None:
+    """Return a data set's entry in the cache, there or not; None of one that ships inside a library.
+
+    Raises:
+        DataError: unknown source, or a folder whose content is not pinned.
+    """
+    if not _is_folder(config):
+        source = _named(config)
+        return CacheEntry(source.name, tuple(source.folder / file for file in source.files)) if source.files else None
+    if config.sha256 is None:
+        raise DataError(f"{config.source}: its content is not known; name its digest by --set data.sha256=")
+    return CacheEntry(config.sha256, entry_files(config.sha256))
 
 
 def title(config: DataConfig) -> str:
@@ -220,6 +249,19 @@ def _check_again(config: DataConfig) -> Summary:
     summary = check_folder(_path(config))
     _check_pin(config, summary)
     return summary
+
+
+def _cached_alone(config: DataConfig) -> Summary | None:
+    """Return what the cache knows of a pinned folder that is not on this machine, as in a pod; else None."""
+    return None if config.sha256 is None or _path(config).exists() else find(config.sha256)
+
+
+def _read_folder(config: DataConfig) -> "tuple[Decoded, Summary]":
+    if (known := _cached_alone(config)) is not None and (decoded := load(known.sha256)) is not None:
+        return decoded, known
+    from realfeatures.data.folder import read_folder
+
+    return read_folder(_path(config))
 
 
 def _is_folder(config: DataConfig) -> bool:

@@ -19,6 +19,9 @@ from realfeatures.kfp_runtime.records import Artifact, gather, pack_record
 from realfeatures.logs import log_to_stderr
 from realfeatures.plan import check_run_name
 from realfeatures.provenance import code_digest, library_versions
+from realfeatures.store.cells import CellStore
+from realfeatures.store.client import ObjectStore
+from realfeatures.store.reports import publish
 from realfeatures.vocabulary import canonical_json
 
 logger = logging.getLogger(__name__)
@@ -53,6 +56,9 @@ def configure_run(
     with one_line_errors():
         require_code(code)
         check_run_name(run_name)
+        store = cell_store()
+        if store is not None:
+            store.provide(Preset.model_validate_json(preset).data)
         found = resolve(preset, seed=seed, repetitions=repetitions, overrides=overrides, expected_structure=structure)
         known = {
             "resolved": canonical_json(found.preset.model_dump(mode="json")),
@@ -152,9 +158,18 @@ def publish_report(
                 _link_image_set(Path(image_set.path), out / "cells")
         grid = cells(experiment, numbers)
         addresses = cell_addresses(grid, runtime=experiment.runtime, code=code_digest(), versions=library_versions())
+        store = cell_store()
         write_report(out, preset=experiment, seeds=numbers, grid=grid, addresses=addresses)
         for name, artifact in outputs.items():
             write_bytes(Path(artifact.path), (out / name).read_bytes())
+        if store is not None:
+            publish(out, run_name, store.objects)
+
+
+def cell_store() -> CellStore | None:
+    """Return the object store that the pod's environment names, or None."""
+    objects = ObjectStore.from_environment()
+    return None if objects is None else CellStore(objects)
 
 
 @contextmanager
@@ -181,6 +196,7 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) 
         work=destination.with_name(f".{destination.name}.partial"),
         stop=_stop_on_sigterm(),
         progress=_log_progress(order.cell.key),
+        store=cell_store(),
     )
     output.metadata.update({**order.cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
 

@@ -1,0 +1,79 @@
+"""Data sets in an object store: put there once, taken from there by machines that have no other way to them.
+
+What is mirrored is a set's entry in the data cache, so that all else reads it as if it had been decoded or
+downloaded here.
+"""
+
+import logging
+import secrets
+import shutil
+
+from realfeatures.artifacts import storage_errors
+from realfeatures.config import DataConfig
+from realfeatures.data.decoded import cache_folder
+from realfeatures.data.sources import CacheEntry, cache_entry, load_source, pin_source
+from realfeatures.errors import ConfigError, MissingObjectError
+from realfeatures.store.archives import pack, unpack
+from realfeatures.store.client import ObjectStore, Progress, no_progress
+
+logger = logging.getLogger(__name__)
+
+DATA = "data/"
+
+
+def mirror(config: DataConfig, objects: ObjectStore, *, progress: Progress = no_progress) -> str:
+    """Put a data set into a store, unless it is there; return its key.
+
+    Raises:
+        ConfigError: the set ships inside a library, so every machine has it.
+        DataError: the set is not usable.
+        StorageError: the store or the disk refuses.
+    """
+    pinned = pin_source(config)
+    entry = cache_entry(pinned)
+    if entry is None:
+        raise ConfigError(f"data {config.source}: ships inside a library, so that every machine has it")
+    if not entry.complete:
+        load_source(pinned)  # downloads it
+    key = _key(entry)
+    if not objects.exists(key):
+        packed = cache_folder() / f".{secrets.token_hex(8)}.tar"
+        try:
+            pack(cache_folder(), packed, files=entry.files)
+            objects.put(packed, key, overwrite=False, progress=progress)
+        finally:
+            packed.unlink(missing_ok=True)
+    return key
+
+
+def provide(config: DataConfig, objects: ObjectStore) -> None:
+    """Bring a data set from a store into the cache, where it is not there yet and the store has it.
+
+    Raises:
+        CorruptObjectError: the store's copy was changed.
+        StorageError: the store or the disk refuses.
+    """
+    if config.source.startswith("folder:") and config.sha256 is None:
+        return  # it has to be on this machine
+    entry = cache_entry(config)
+    if entry is None or entry.complete:
+        return
+    place = cache_folder() / f".{secrets.token_hex(8)}"
+    packed = place.with_suffix(".tar")
+    try:
+        logger.info("data %s: comes from %s", config.source, objects.settings.location)
+        objects.get(_key(entry), packed)
+        unpack(packed, place)
+        with storage_errors(place):
+            for file in entry.files:
+                file.parent.mkdir(parents=True, exist_ok=True)
+                (place / file.relative_to(cache_folder())).replace(file)
+    except MissingObjectError:
+        logger.info("data %s: is not in the store", config.source)
+    finally:
+        packed.unlink(missing_ok=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _key(entry: CacheEntry) -> str:
+    return f"{DATA}{entry.name}.tar"
