@@ -11,11 +11,13 @@ import typer
 
 from realfeatures import __version__
 from realfeatures.commands import experiment, kubeflow, storage
-from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash
+from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash, StoreUnavailableError
 from realfeatures.logs import log_to_stderr
 
 USAGE_ERROR = 2
 """Exit code of every error that a person can mend; a bug exits with 1."""
+UNAVAILABLE = 75
+"""Exit code where the same command may work later (sysexits.h, EX_TEMPFAIL): a Job then tries again."""
 INTERRUPTED = 130
 """Exit code of a run that was stopped, as a shell gives it for Ctrl-C."""
 
@@ -76,6 +78,8 @@ def main() -> int:
     except Interrupted as stopped:
         typer.echo(f"interrupted: {stopped}; go on with: {_own_command()}", err=True)
         return INTERRUPTED
+    except StoreUnavailableError as error:
+        return _refuse(str(error), code=UNAVAILABLE)
     except RealFeaturesError as error:
         return _refuse(str(error))
     except StageCrash as crash:
@@ -93,9 +97,9 @@ def main() -> int:
     return code if isinstance(code, int) else 0
 
 
-def _refuse(text: str) -> int:
+def _refuse(text: str, *, code: int = USAGE_ERROR) -> int:
     typer.echo(f"error: {' '.join(text.split())}", err=True)
-    return USAGE_ERROR
+    return code
 
 
 def _own_command() -> str:

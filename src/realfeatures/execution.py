@@ -60,7 +60,8 @@ def execute(
             kept when the stage is interrupted, gone when it is done.
         stop: asked between steps; once true, the stage saves its checkpoint and raises Interrupted.
         progress: told how many of the stage's steps are done.
-        store: keeps checkpoints and data sets beyond this machine.
+        store: keeps checkpoints and data sets beyond this machine. The checkpoint stays there until the caller has
+            brought the artifact to a safe place.
 
     Raises:
         ArtifactError: an input is missing, of the wrong kind, or was changed.
@@ -90,8 +91,6 @@ def execute(
     write_json(output / RUN, told)
     commit(output, destination)
     shutil.rmtree(work, ignore_errors=True)
-    if mirror is not None:
-        mirror.discard()
     return read_manifest(destination)
 
 

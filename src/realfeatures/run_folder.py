@@ -70,6 +70,7 @@ class RunFolder:
             with storage_errors(self.path):
                 (self.path / "cells").mkdir(exist_ok=True)
                 (self.path / "partial").mkdir(exist_ok=True)
+            self._sweep()
             yield
 
     def read_experiment(self) -> tuple[Preset, list[int]] | None:
@@ -129,6 +130,14 @@ class RunFolder:
         """Remove what a kill between a cell's last two steps left of its checkpoint."""
         for address in addresses:
             shutil.rmtree(self.work(address), ignore_errors=True)
+
+    def _sweep(self) -> None:
+        """Remove what a kill left of a cell on its way from or to an object store."""
+        for leftover in (self.path / "cells").glob(".*"):
+            if leftover.is_dir():
+                shutil.rmtree(leftover, ignore_errors=True)
+            else:
+                leftover.unlink(missing_ok=True)
 
     def _refuse_foreign_files(self) -> None:
         if not self.path.exists() or (self.path / EXPERIMENT).exists():

@@ -1,5 +1,9 @@
 """The commands that look into an object store and put data sets there."""
 
+import logging
+import shlex
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +18,8 @@ from realfeatures.errors import ConfigError
 if TYPE_CHECKING:
     from realfeatures.store.client import Progress, StoredObject
 
+logger = logging.getLogger(__name__)
+
 HELP = """Look into an object store, and put data sets there: any server that speaks S3.
 
 Address and credentials come from the environment: AWS_ENDPOINT_URL (empty: AWS), AWS_ACCESS_KEY_ID,
@@ -22,6 +28,8 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION. The store is --store or REALFEATURES_STORE.""
 app = typer.Typer(help=HELP, rich_markup_mode="rich", pretty_exceptions_enable=False, no_args_is_help=True)
 
 GIGABYTE = 1e9
+LINE_SECONDS = 60.0
+"""Time between two lines of progress where there is no terminal."""
 GC_PREFIXES = ("cells/", "checkpoints/")
 """What can be computed again; data sets and reports are only deleted by hand."""
 
@@ -115,8 +123,9 @@ def mirror(
     from realfeatures.store.data import mirror
 
     with _bar(source) as progress:
-        key = mirror(DataConfig(source=source), open_store(store), progress=progress)
-    typer.echo(key)
+        found = mirror(DataConfig(source=source), open_store(store), progress=progress)
+    content = f" --set data.sha256={found.sha256}" if found.sha256 else ""
+    typer.echo(f"runs take it from the store with: --set {shlex.quote(f'data={source}')}{content}")
 
 
 @app.command()
@@ -138,13 +147,19 @@ def gc(
     objects = open_store(store)
     old = [one for prefix in GC_PREFIXES for one in objects.list(prefix) if one.modified < before]
     typer.echo(f"{_sum(old)} older than {older_than}" + ("; nothing was deleted" if dry_run else ""))
-    if dry_run or not old or not (yes or typer.confirm("delete them?")):
+    if dry_run or not old or not (yes or _confirmed()):
         return
     with _bar("delete") as progress:
         for done, one in enumerate(old, start=1):
             objects.delete(one.key)
             progress(done, len(old))
     typer.echo(f"deleted {_sum(old)}")
+
+
+def _confirmed() -> bool:
+    if not sys.stdin.isatty():
+        raise ConfigError("gc: nobody can be asked here; say --yes to delete, or --dry-run to look")
+    return typer.confirm("delete them?")
 
 
 def _days(text: str) -> int:
@@ -169,10 +184,26 @@ def _sum(objects: "list[StoredObject]") -> str:
 
 @contextmanager
 def _bar(name: str) -> "Iterator[Progress]":
-    """Show a transfer on a terminal, nothing elsewhere."""
+    """Show a transfer: a bar on a terminal, a line a minute elsewhere."""
     from rich.console import Console
     from rich.progress import Progress as Bars
 
-    with Bars(console=Console(stderr=True), transient=True, disable=not Console(stderr=True).is_terminal) as bars:
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _log_now_and_then(name)
+        return
+    with Bars(console=console, transient=True) as bars:
         task = bars.add_task(name, total=None)
         yield lambda done, total: bars.update(task, completed=done, total=total)
+
+
+def _log_now_and_then(name: str) -> "Progress":
+    logged_at = time.monotonic()
+
+    def log(done: int, total: int) -> None:
+        nonlocal logged_at
+        if time.monotonic() - logged_at >= LINE_SECONDS:
+            logged_at = time.monotonic()
+            logger.info("%s: %.0f %%", name, 100 * done / total)
+
+    return log

@@ -187,6 +187,7 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) 
 
     destination = Path(output.path)
     _require_inputs(order, inputs)
+    store = cell_store()
     manifest = execute(
         order.cell,
         runtime=order.runtime,
@@ -196,8 +197,10 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) 
         work=destination.with_name(f".{destination.name}.partial"),
         stop=_stop_on_sigterm(),
         progress=_log_progress(order.cell.key),
-        store=cell_store(),
+        store=store,
     )
+    if store is not None:
+        store.checkpoint(manifest["address"]).discard()
     output.metadata.update({**order.cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
 
 

@@ -15,11 +15,15 @@ from realfeatures.errors import ArtifactError, CorruptObjectError, MissingObject
 from realfeatures.store.archives import pack, unpack
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.data import provide
+from realfeatures.store.settings import Patience
 
 logger = logging.getLogger(__name__)
 
 CELLS = "cells/"
 CHECKPOINTS = "checkpoints/"
+
+PUSH_PATIENCE = Patience(connect_seconds=5.0, read_seconds=30.0, attempts=2)
+"""Of keeping a checkpoint: the training waits meanwhile, and another checkpoint follows."""
 
 
 class CellStore:
@@ -37,7 +41,7 @@ class CellStore:
         return {one.key.removeprefix(CELLS).removesuffix(".tar") for one in self.objects.list(CELLS)}
 
     def keep(self, address: str, folder: Path) -> None:
-        """Put an artifact into the store, unless it has one of this address.
+        """Put an artifact into the store, unless it has one of this address, in the place of its checkpoint.
 
         Raises:
             StorageError: the server refuses or cannot be reached.
@@ -48,6 +52,8 @@ class CellStore:
             self.objects.put(packed, _artifact(address), overwrite=False)
         finally:
             packed.unlink(missing_ok=True)
+        # Last: a pod that dies before has lost nothing.
+        self.checkpoint(address).discard()
 
     def restore(self, address: str, destination: Path) -> bool:
         """Take an artifact from the store; return whether it had a sound one.
@@ -68,7 +74,7 @@ class CellStore:
         except MissingObjectError:
             return False
         except (CorruptObjectError, ArtifactError) as error:
-            logger.warning("%s; the cell is computed again", error)
+            logger.warning("the store's copy of cell %s is thrown away, the cell is computed again: %s", address, error)
             # Or its place would be taken when the cell is done.
             self.objects.delete(_artifact(address))
             return False
@@ -95,6 +101,7 @@ class CheckpointMirror:
 
     def __init__(self, objects: ObjectStore, key: str) -> None:
         self.objects, self.key = objects, key
+        self.hurried = ObjectStore(objects.settings, patience=PUSH_PATIENCE)
 
     def fetch(self, path: Path) -> None:
         """Write the twin to a file, where there is a sound one.
@@ -107,25 +114,25 @@ class CheckpointMirror:
         except MissingObjectError:
             return
         except CorruptObjectError as error:
-            logger.warning("%s; the stage starts over", error)
+            logger.warning("the store's checkpoint is of no use, the stage starts over: %s", error)
 
     def push(self, path: Path) -> None:
         """Put the checkpoint into the store; where that fails the stage goes on, with an older twin."""
         try:
-            self.objects.put(path, self.key)
+            self.hurried.put(path, self.key)
         except StorageError as error:
             logger.warning("the checkpoint is kept on this disk only: %s", error)
 
     def discard(self) -> None:
         """Remove the twin of a stage that is done; where that fails, `realfeatures store gc` will."""
         try:
-            self.objects.delete(self.key)
+            self.hurried.delete(self.key)
         except StorageError as error:
             logger.warning("the checkpoint of a finished stage stays in the store: %s", error)
 
 
 def _require_address(folder: Path, address: str) -> None:
-    if read_manifest(folder)["address"] != address:
+    if read_manifest(folder).get("address") != address:
         raise ArtifactError(f"{_artifact(address)}: holds another cell")
 
 

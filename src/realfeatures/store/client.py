@@ -89,7 +89,7 @@ class ObjectStore:
         quick = ObjectStore(self.settings, patience=CHECK_PATIENCE)
         # Some servers make a bucket with the first write into it: a mistyped name must not become one.
         # By a listing: the answer to HEAD has no body that says what is wrong.
-        quick._attempt("look for the bucket", lambda: next(quick._plain.list_objects(self.settings.bucket), None))
+        quick._attempt("look for the bucket", lambda: next(quick._listed(""), None))
         key, content = f".check-{secrets.token_hex(8)}", secrets.token_bytes(16)
         quick._attempt("write a first object", lambda: quick._put_bytes(key, content))
         found = quick._attempt("read it back", lambda: quick._get_bytes(key))
@@ -105,24 +105,22 @@ class ObjectStore:
         Raises:
             StorageError: the server refuses or cannot be reached.
         """
-        start, bucket = self.settings.prefix, self.settings.bucket
-        found = self._attempt(
-            f"list {prefix}", lambda: list(self._plain.list_objects(bucket, start + prefix, recursive=True))
-        )
-        for one in found:
-            yield StoredObject(str(one.object_name)[len(start) :], int(one.size or 0), one.last_modified)
+        for one in self._attempt(f"list {prefix}", lambda: list(self._listed(prefix))):
+            key = str(one.object_name).removeprefix(self.settings.prefix)
+            yield StoredObject(key, int(one.size or 0), one.last_modified)
 
-    def exists(self, key: str) -> bool:
-        """Return whether there is an object.
+    def holds(self, key: str, path: Path) -> bool:
+        """Return whether there is an object that says to be of a file's content.
 
         Raises:
-            StorageError: as list.
+            StorageError: as put.
         """
+        digest, size = _digest_and_size(path)
         try:
-            self._attempt(f"look for {key}", lambda: self._stat(key))
+            found = self._attempt(f"look for {key}", lambda: self._stat(key))
         except MissingObjectError:
             return False
-        return True
+        return (found.metadata.get(DIGEST), found.size) == (digest, size)
 
     def get(self, key: str, path: Path, *, progress: Progress = no_progress) -> None:
         """Write an object's content to a file, which appears whole and verified or not at all.
@@ -157,7 +155,7 @@ class ObjectStore:
         Raises:
             StorageError: the server refuses or cannot be reached, or the file cannot be read.
         """
-        digest, size = sha256_of(path), path.stat().st_size
+        digest, size = _digest_and_size(path)
         written: bool = self._attempt(
             f"put {key}", lambda: self._upload(path, key, digest, overwrite=overwrite, progress=progress)
         )
@@ -178,6 +176,10 @@ class ObjectStore:
 
     def _name(self, key: str) -> str:
         return self.settings.prefix + key
+
+    def _listed(self, prefix: str) -> Any:
+        # Never more than our part of the bucket: the credentials may be good for no other.
+        return self._plain.list_objects(self.settings.bucket, self._name(prefix), recursive=True)
 
     def _stat(self, key: str) -> Any:
         return self._plain.stat_object(self.settings.bucket, self._name(key))
@@ -244,6 +246,13 @@ class ObjectStore:
                 f"{self.settings.location}: {key}: has {found.size} bytes after {size} were put there;"
                 " someone else writes this key, or the server loses bytes; run again"
             )
+
+
+def _digest_and_size(path: Path) -> tuple[str, int]:
+    try:
+        return sha256_of(path), path.stat().st_size
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {error.strerror}; choose a file that you may read") from None
 
 
 class _Counted:

@@ -10,9 +10,9 @@ import shutil
 
 from realfeatures.artifacts import storage_errors
 from realfeatures.config import DataConfig
-from realfeatures.data.decoded import cache_folder
+from realfeatures.data.decoded import cache_folder, find
 from realfeatures.data.sources import CacheEntry, cache_entry, load_source, pin_source
-from realfeatures.errors import ConfigError, MissingObjectError
+from realfeatures.errors import ConfigError, DataError, MissingObjectError
 from realfeatures.store.archives import pack, unpack
 from realfeatures.store.client import ObjectStore, Progress, no_progress
 
@@ -21,8 +21,8 @@ logger = logging.getLogger(__name__)
 DATA = "data/"
 
 
-def mirror(config: DataConfig, objects: ObjectStore, *, progress: Progress = no_progress) -> str:
-    """Put a data set into a store, unless it is there; return its key.
+def mirror(config: DataConfig, objects: ObjectStore, *, progress: Progress = no_progress) -> DataConfig:
+    """Put a data set into a store, unless this very copy is there; return the configuration that finds it.
 
     Raises:
         ConfigError: the set ships inside a library, so every machine has it.
@@ -35,15 +35,15 @@ def mirror(config: DataConfig, objects: ObjectStore, *, progress: Progress = no_
         raise ConfigError(f"data {config.source}: ships inside a library, so that every machine has it")
     if not entry.complete:
         load_source(pinned)  # downloads it
-    key = _key(entry)
-    if not objects.exists(key):
-        packed = cache_folder() / f".{secrets.token_hex(8)}.tar"
-        try:
-            pack(cache_folder(), packed, files=entry.files)
-            objects.put(packed, key, overwrite=False, progress=progress)
-        finally:
-            packed.unlink(missing_ok=True)
-    return key
+    packed = cache_folder() / f".{secrets.token_hex(8)}.tar"
+    try:
+        pack(cache_folder(), packed, files=entry.files)
+        # Another copy of the same pictures was decoded by another version of Pillow, and is of no use to this one.
+        if not objects.holds(_key(entry), packed):
+            objects.put(packed, _key(entry), progress=progress)
+    finally:
+        packed.unlink(missing_ok=True)
+    return pinned
 
 
 def provide(config: DataConfig, objects: ObjectStore) -> None:
@@ -51,6 +51,7 @@ def provide(config: DataConfig, objects: ObjectStore) -> None:
 
     Raises:
         CorruptObjectError: the store's copy was changed.
+        DataError: it was decoded by another version of Pillow.
         StorageError: the store or the disk refuses.
     """
     if config.source.startswith("folder:") and config.sha256 is None:
@@ -68,11 +69,22 @@ def provide(config: DataConfig, objects: ObjectStore) -> None:
             for file in entry.files:
                 file.parent.mkdir(parents=True, exist_ok=True)
                 (place / file.relative_to(cache_folder())).replace(file)
+        _require_usable(config, entry)
     except MissingObjectError:
         logger.info("data %s: is not in the store", config.source)
     finally:
         packed.unlink(missing_ok=True)
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _require_usable(config: DataConfig, entry: CacheEntry) -> None:
+    if config.sha256 is None or find(config.sha256) is not None:
+        return
+    entry.files[-1].unlink()  # or it would count as complete the next time
+    raise DataError(
+        f"data {config.source}: the store's copy was decoded by another version of realfeatures or Pillow;"
+        " mirror it again with this one"
+    )
 
 
 def _key(entry: CacheEntry) -> str:

@@ -44,7 +44,7 @@ def attempt(what: str, action: Callable[[], Result], *, settings: Settings, pati
     retrying = Retrying(
         stop=stop_after_attempt(patience.attempts),
         wait=wait_exponential_jitter(
-            initial=patience.first_pause_seconds,
+            multiplier=patience.first_pause_seconds,
             max=patience.longest_pause_seconds,
             jitter=patience.first_pause_seconds,
         ),
