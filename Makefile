@@ -3,10 +3,13 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 UV_VERSION := 0.13.9
+DOCKER ?= docker
+TARGET ?= cpu
+CA_SECRET = --secret "id=ca,src=$(CA)"
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all bench lint types lock clean
+.PHONY: help install demo test test-all bench lint types lock image image-name kind-up kind-run kind-down clean
 
 help: ## Explain every verb
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -26,7 +29,7 @@ demo: $(STAMP) ## Run the whole experiment, small, on scikit-learn's digits: two
 	$(BIN)/realfeatures run --preset digits --seed 0 --seed 1 --out runs/demo
 
 test: $(STAMP) ## Run the default tests: under 3 minutes on 2 cores
-	$(BIN)/pytest --numprocesses 2 -m "not slow and not gpu and not docker and not s3"
+	$(BIN)/pytest --numprocesses 2 -m "not slow and not gpu and not docker and not s3 and not cluster"
 
 test-all: $(STAMP) ## Run every test that this machine can run
 	$(BIN)/pytest
@@ -43,9 +46,31 @@ lint: $(STAMP) ## Check style, layering and formatting
 types: $(STAMP) ## Check types
 	$(BIN)/mypy
 
-lock: $(STAMP) ## Resolve the dependencies anew into requirements.lock
-	$(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11 \
-		--extra kubeflow --extra s3 --extra dev --upgrade pyproject.toml -o requirements.lock
+LOCK := $(BIN)/uv pip compile --quiet --universal --generate-hashes --no-annotate --no-header --python-version 3.11
+
+lock: $(STAMP) ## Resolve the dependencies anew: requirements.lock, and the image's part of it
+	$(LOCK) --upgrade --extra kubeflow --extra s3 --extra dev pyproject.toml -o requirements.lock
+	$(LOCK) --constraint requirements.lock --extra kubeflow --extra s3 pyproject.toml -o image/requirements.lock
+	printf 'uv==$(UV_VERSION)\nsetuptools\n' | $(LOCK) --constraint requirements.lock - -o image/requirements-build.lock
+
+image: ## Build the container image (TARGET=gpu: with CUDA; BASE=IMAGE@sha256:..., CA=FILE: see the Dockerfile)
+	name=$$($(PYTHON) image/name.py $(TARGET)) && \
+	code=$$(PYTHONPATH=src $(PYTHON) -c "from realfeatures.provenance import code_digest; print(code_digest())") && \
+	DOCKER_BUILDKIT=1 $(DOCKER) build --target $(TARGET) --tag "$$name" $(if $(BASE),--build-arg "BASE=$(BASE)") \
+		$(if $(CA),$(CA_SECRET)) --build-arg "CODE=$$code" --build-arg "CONTENT=$${name#*:}" . && \
+	echo "built $$name"
+
+image-name: ## Print the image's name; its tag is a digest of what goes into it
+	@$(PYTHON) image/name.py $(TARGET)
+
+kind-up: $(STAMP) ## Make a kind cluster with Kubeflow Pipelines, an object store and our image; see docs/kubernetes.md
+	k8s/kind/up.sh
+
+kind-run: $(STAMP) ## Run the digits preset as a pipeline on that cluster, wait, fetch the report
+	k8s/kind/run.sh
+
+kind-down: ## Delete that cluster and all that is in it
+	k8s/kind/down.sh
 
 clean: ## Remove the environment and caches; runs stay
 	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

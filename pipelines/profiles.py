@@ -15,7 +15,7 @@ from realfeatures.overrides import assignment, override
 from realfeatures.vocabulary import Config
 
 SCRATCH = "/scratch"
-"""Where the image's home, temporary files and caches lie; the one place that a task writes to besides its outputs."""
+"""The image's working directory, with the data cache: what is too large for /tmp."""
 USER = 10001
 """The image's user."""
 

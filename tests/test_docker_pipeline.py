@@ -1,0 +1,63 @@
+"""The compiled pipeline in real, hardened containers: the bytes of processes and of the one-machine run."""
+
+import re
+from pathlib import Path
+
+import pytest
+from docker_daemon import image
+from kfp import components, local
+from kfp.local.config import LocalRunnerType
+from test_pipeline import TINY, artifacts, write
+
+from realfeatures.config import Preset
+from realfeatures.local_run import run_experiment
+from realfeatures.pipelines.profiles import load_profile
+from realfeatures.plan import make_plan
+from realfeatures.presets import load_preset
+
+__all__ = ["image"]
+
+pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
+
+PRESET = load_preset("digits", [*TINY, "paradigms=supervised,contrastive", "features=natural,non_robust"])
+PART = load_preset("digits", [*TINY, "paradigms=supervised", "features=natural,non_robust"])
+"""Half of the cells, with the same addresses: a process imports a torch with all of CUDA, which takes longer."""
+
+
+def test_containers_give_the_bytes_of_processes_and_of_the_one_machine_run(image, tmp_path):
+    in_containers = run_pipeline(PRESET, tmp_path / "containers", runner=hardened(), image=image)
+    processes = local.SubprocessRunner(use_venv=False)
+    in_processes = run_pipeline(PART, tmp_path / "processes", runner=processes, image="python")
+    plan = run_experiment(PRESET, seeds=[0], out=tmp_path / "out", jobs=1)
+
+    expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
+    assert set(expected) == set(plan.addresses.values())
+    assert in_containers == expected
+    assert set(in_processes) == set(make_plan(PART, seeds=[0]).addresses.values())
+    assert in_processes.items() < expected.items()
+    (page,) = (tmp_path / "containers" / "kfp").glob("*/report/html")
+    assert re.search("<svg", page.read_text())
+
+
+def run_pipeline(preset: Preset, folder: Path, *, runner: LocalRunnerType, image: str) -> dict:
+    """Run a pipeline's tasks and return the files of every artifact, with their digests, by address."""
+    root = folder / "kfp"
+    root.mkdir(parents=True)
+    root.chmod(0o777)  # the container's user has no name here
+    write(folder / "paper.yaml", preset, image=image, profile=load_profile("cpu"))
+    local.init(runner, pipeline_root=str(root), enable_caching=False)
+    components.load_component_from_file(str(folder / "paper.yaml"))()
+    return dict(artifacts(root, "*/*/*/manifest.json"))
+
+
+def hardened() -> local.DockerRunner:
+    return local.DockerRunner(
+        # A pod's command replaces the image's entry point; kfp's local runner leaves it.
+        entrypoint="",
+        read_only=True,
+        tmpfs={"/tmp": "rw,size=256m,mode=1777"},  # noqa: S108 - inside the container
+        cap_drop=["ALL"],
+        security_opt=["no-new-privileges"],
+        user="10001:10001",
+        network_mode="none",
+    )
