@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from realfeatures import __version__
-from realfeatures.commands import experiment, kubeflow, storage
+from realfeatures.commands import diagnosis, experiment, kubeflow, storage
 from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash, StoreUnavailableError
 from realfeatures.logs import log_to_stderr
 
@@ -67,6 +67,7 @@ def _options(
 for command in (experiment.run, experiment.plan, experiment.show, experiment.data):
     app.command()(command)
 app.command("compile")(kubeflow.compile_)
+app.command()(diagnosis.doctor)
 app.add_typer(storage.app, name="store")
 
 

@@ -1,0 +1,120 @@
+"""The command that says what of cluster, store and rights is not as a run needs it."""
+
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realfeatures.commands.kubeflow import ProfileOption, ProfileSetOption
+from realfeatures.commands.options import PresetOption, SetOption, table_console
+from realfeatures.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from realfeatures.cluster.doctor import Need
+    from realfeatures.cluster.findings import Finding
+
+PROBLEM_FOUND = 1
+"""Exit code where something is not as a run needs it."""
+
+STORE = "object store"
+
+
+def doctor(
+    preset: PresetOption = "digits",
+    assignments: SetOption = None,
+    profile: ProfileOption = None,
+    profile_assignments: ProfileSetOption = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where the pods run.")] = "realfeatures",
+    service_account: Annotated[str, typer.Option("--service-account", help="Of the pods.")] = "realfeatures",
+    image: Annotated[str | None, typer.Option("--image", help="That the pods run.")] = None,
+    context: Annotated[
+        str | None, typer.Option("--context", help="Of KUBECONFIG.", show_default="the current one")
+    ] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="CHECK", help="Make this check; repeatable.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Look whether cluster, object store and rights are as a run needs them; each line ok, problem or unknown.
+
+    Looks only, but for one small object that is written to the store and deleted. Exit code 1: something is wrong.
+
+    [bold]Examples[/bold]
+
+      realfeatures doctor [dim](the plain Job: k8s/job)[/dim]
+
+      realfeatures doctor --namespace kubeflow --service-account pipeline-runner [dim](the pipeline)[/dim]
+
+      realfeatures doctor --preset cifar10-gpu --image registry.example/realfeatures@sha256:...
+
+      realfeatures doctor --only secret --only "object store" --json
+    """
+    from realfeatures.cluster.doctor import check_store, kubernetes_checks
+    from realfeatures.cluster.findings import Outcome, examine
+    from realfeatures.cluster.kubernetes_api import connect
+
+    need = _need(
+        preset,
+        assignments or (),
+        profile=profile,
+        profile_assignments=profile_assignments or (),
+        namespace=namespace,
+        service_account=service_account,
+        image=image,
+    )
+    checks = {**kubernetes_checks(lambda: connect(context), need), STORE: check_store}
+    unknown = [name for name in only or () if name not in checks]
+    if unknown:
+        raise ConfigError(f"--only {unknown[0]!r}: expected one of {', '.join(checks)}")
+    found = list(examine({name: check for name, check in checks.items() if not only or name in only}))
+    if as_json:
+        typer.echo(json.dumps([asdict(one) for one in found], indent=1))
+    else:
+        _show(found)
+    if any(one.outcome is Outcome.PROBLEM for one in found):
+        raise typer.Exit(PROBLEM_FOUND)
+
+
+def _need(
+    preset: str,
+    assignments: "Sequence[str]",
+    *,
+    profile: str | None,
+    profile_assignments: "Sequence[str]",
+    namespace: str,
+    service_account: str,
+    image: str | None,
+) -> "Need":
+    from realfeatures.cluster.doctor import Need
+    from realfeatures.pipelines.profiles import load_profile
+    from realfeatures.presets import load_preset
+
+    device = load_preset(preset, assignments).runtime.device
+    chosen = load_profile(profile or ("gpu" if device == "cuda" else "cpu"), profile_assignments)
+    return Need(
+        namespace=namespace,
+        service_account=service_account,
+        secret=chosen.store.secret,
+        image=image,
+        pull_policy=chosen.image_pull_policy,
+        accelerator=chosen.accelerator,
+        cpu=chosen.cpu,
+        memory=chosen.memory,
+    )
+
+
+def _show(found: "Sequence[Finding]") -> None:
+    from rich.table import Table
+    from rich.text import Text
+
+    colours = {"ok": "green", "problem": "red", "unknown": "yellow"}
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for one in found:
+        text = Text(one.text)
+        if one.remedy:
+            text.append(f"\nremedy: {one.remedy}", style="dim")
+        table.add_row(Text(one.outcome, style=colours[one.outcome]), one.check, text)
+    table_console().print(table)
