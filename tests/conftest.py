@@ -1,7 +1,11 @@
-"""Fixtures that many tests share: scikit-learn's digits as image sets, and small encoders trained once."""
+"""Fixtures that many tests share: scikit-learn's digits as image sets, small encoders trained once, an S3 server."""
+
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
+from seaweedfs import BUCKET, QUICK, STORE, SeaweedFS
 
 from realfeatures import paradigms
 from realfeatures.config import DataConfig
@@ -10,6 +14,7 @@ from realfeatures.data.sources import load_source
 from realfeatures.paradigms.base import Pretrained
 from realfeatures.presets import load_preset
 from realfeatures.run import Run
+from realfeatures.store import ObjectStore
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -43,3 +48,25 @@ def standard(digits_train: ImageSet) -> Pretrained:
 def adversarial(digits_train: ImageSet) -> Pretrained:
     config = load_preset("digits", ["adversarial.optimizer.epochs=15", "adversarial.attack.steps=3"]).adversarial
     return paradigms.pretrain(config, digits_train, started_run())
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SeaweedFS]:
+    running = SeaweedFS(tmp_path_factory.mktemp("seaweedfs")).start()
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def s3_environment(s3_server: SeaweedFS, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The variables that lead to the server, and a data cache of the test's own."""
+    for name, value in {**s3_server.environment(), "REALFEATURES_CACHE": str(tmp_path / "cache")}.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.fixture
+def store(s3_server: SeaweedFS, s3_environment: None) -> ObjectStore:  # noqa: ARG001 - sets the variables
+    """An empty store that gives up soon."""
+    for found in s3_server.admin().list_objects(BUCKET, recursive=True):
+        s3_server.admin().remove_object(BUCKET, found.object_name)
+    return ObjectStore.from_location(STORE, patience=QUICK)

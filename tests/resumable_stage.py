@@ -1,4 +1,4 @@
-"""A program that a test kills: trains an encoder, its checkpoints in the object store: `resumable_stage.py DISK SETTINGS`."""
+"""A program that a test kills: it trains an encoder with its checkpoints in the store: `resumable_stage.py DISK SET`."""
 
 import json
 import sys

