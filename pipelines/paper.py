@@ -23,14 +23,14 @@ from realfeatures.kfp_runtime.cells import slot, structure
 from realfeatures.pipelines.naming import executor_functions, name_components, share_executors
 from realfeatures.pipelines.nesting import CELLS, MAX_PARTS, Level, Step, Task, nest, port_name
 from realfeatures.pipelines.profiles import Profile
-from realfeatures.pipelines.selecting import select_texts, text_named
+from realfeatures.pipelines.selecting import forget_results, select_texts, text_named
 from realfeatures.pipelines.size import require_size
 from realfeatures.provenance import code_digest
 from realfeatures.vocabulary import Features, canonical_json
 
 
 def compile_pipeline(
-    preset: Preset, *, seed: int, repetitions: int, image: str, profile: Profile, path: Path
+    preset: Preset, *, seed: int, repetitions: int, image: str, profile: Profile, path: Path, cache: bool = True
 ) -> list[Cell]:
     """Write the pipeline of an experiment as YAML, whole or not at all; needs neither torch nor a cluster.
 
@@ -41,6 +41,7 @@ def compile_pipeline(
         image: the image that every task runs in.
         profile: on what the tasks run.
         path: a .yaml file.
+        cache: False: every task runs, whatever Kubeflow remembers, as a reproducibility run wants.
 
     Returns:
         The cells that it computes.
@@ -57,6 +58,8 @@ def compile_pipeline(
     name_components(spec)
     share_executors(spec)
     select_texts(spec)
+    if not cache:
+        forget_results(spec)
     pods = {label: profile.pod(function) for label, function in executor_functions(spec).items()}
     require_size(spec, pods)
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}

@@ -32,6 +32,14 @@ def select_texts(spec: Mapping[str, Any]) -> None:
                     parameters[name] = selector(constant.removeprefix(_MARK))
 
 
+def forget_results(spec: Mapping[str, Any]) -> None:
+    """Keep Kubeflow, in place, from taking any task's results from its cache."""
+    levels = [spec["root"], *(component for component in spec["components"].values() if "dag" in component)]
+    for level in levels:
+        for task in level["dag"]["tasks"].values():
+            task["cachingOptions"] = {}
+
+
 def selector(slot: str) -> dict[str, str]:
     """Return the specification of a parameter that takes one text out of the pipeline's input."""
     return {"componentInputParameter": CELLS, "parameterExpressionSelector": f'parseJson(string_value)["{slot}"]'}

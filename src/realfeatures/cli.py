@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from realfeatures import __version__
-from realfeatures.commands import diagnosis, experiment, kubeflow, storage
+from realfeatures.commands import diagnosis, experiment, kubeflow, results, schedule, storage
 from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash, StoreUnavailableError
 from realfeatures.logs import log_to_stderr
 
@@ -33,6 +33,8 @@ EXAMPLES = """[bold]Examples[/bold]
   realfeatures plan --preset paper [dim](what it would compute; runs nothing)[/dim]
 
   realfeatures show --out runs/demo [dim](the cells of a run)[/dim]
+
+  realfeatures compare runs/before runs/after [dim](which numbers left their interval)[/dim]
 
   realfeatures compile --preset digits --image IMAGE -o paper.yaml
 
@@ -67,7 +69,10 @@ def _options(
 for command in (experiment.run, experiment.plan, experiment.show, experiment.data):
     app.command()(command)
 app.command("compile")(kubeflow.compile_)
+app.command()(kubeflow.submit)
+app.command()(results.compare)
 app.command()(diagnosis.doctor)
+app.add_typer(schedule.app, name="schedule")
 app.add_typer(storage.app, name="store")
 
 

@@ -15,9 +15,12 @@ from realfeatures.presets import PRESETS
 from realfeatures.reporting import diagram, figures, tables
 from realfeatures.reporting.decomposition import answers
 from realfeatures.reporting.deviations import DEVIATIONS
+from realfeatures.reporting.drift import drift_json, drift_of, p_text, setting_text
+from realfeatures.reporting.earlier import NamedRun, parse_results
 from realfeatures.reporting.gallery import gallery
 from realfeatures.reporting.judging import seed_allowance
 from realfeatures.reporting.results import RESULTS, Experiment, read_experiment, results_of
+from realfeatures.reporting.statistics import Interval
 from realfeatures.reporting.verdicts import as_json, judge_all
 
 if TYPE_CHECKING:
@@ -38,7 +41,14 @@ FOLDER = Path(__file__).parent
 
 
 def write_report(
-    out: Path, *, preset: Preset, seeds: Sequence[int], grid: Sequence[Cell], addresses: Mapping[str, str]
+    out: Path,
+    *,
+    preset: Preset,
+    seeds: Sequence[int],
+    grid: Sequence[Cell],
+    addresses: Mapping[str, str],
+    earlier: Sequence[NamedRun] = (),
+    name: str | None = None,
 ) -> None:
     """Write results.json, report.html and report.md of the finished cells under `out`/cells.
 
@@ -47,6 +57,8 @@ def write_report(
         preset, seeds: the experiment.
         grid: its cells.
         addresses: each cell's address by key, which names its folder.
+        earlier: runs that this one is compared with, the newest last; see `earlier_results`. None: no such section.
+        name: what the run is called.
 
     Raises:
         ArtifactError: an artifact's bytes were changed.
@@ -56,7 +68,12 @@ def write_report(
     results = results_of(experiment)
     verdicts = judge_all(results["rows"], classes=len(experiment.classes))
     results["claims"] = [as_json(verdict) for verdict in verdicts]
-    content = {**_content(experiment, results), "verdicts": verdicts}
+    if name is not None:
+        results["name"] = name
+    drift = drift_of(parse_results(results, name=name or "this run"), earlier) if earlier else None
+    if drift is not None:
+        results["drift"] = drift_json(drift)
+    content = {**_content(experiment, results), "verdicts": verdicts, "drift": drift}
     page = _environment(escape=True).get_template("report.html.jinja")
     text = _environment(escape=False).get_template("report.md.jinja")
     write_bytes(out / HTML, page.render(**content, **_pictures(experiment, results)).encode())
@@ -207,7 +224,14 @@ def _environment(*, escape: bool) -> "Environment":
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"duration": diagram.duration, "md": _markdown, "text": entry_text}
+    environment.filters |= {
+        "duration": diagram.duration,
+        "md": _markdown,
+        "text": entry_text,
+        "percent": interval_text,
+        "p_value": p_text,
+    }
+    environment.globals |= {"setting_text": setting_text}
     environment.tests["accuracy"] = lambda entry: isinstance(entry, tables.Accuracy)
     return environment
 
@@ -218,7 +242,12 @@ def entry_text(entry: tables.Entry) -> str:
         return NOT_MEASURED
     if isinstance(entry, str):
         return entry
-    value, low, high = (100 * x for x in (entry.interval.value, entry.interval.low, entry.interval.high))
+    return interval_text(entry.interval)
+
+
+def interval_text(interval: Interval) -> str:
+    """Return an interval of fractions in percent: `68.6 [60.1, 75.3]`."""
+    value, low, high = (100 * x for x in (interval.value, interval.low, interval.high))
     return f"{value:.1f} [{low:.1f}, {high:.1f}]".replace("-", tables.MINUS)
 
 

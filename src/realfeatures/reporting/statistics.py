@@ -8,6 +8,9 @@ from statistics import NormalDist, fmean, stdev
 CONFIDENCE = 0.95
 """Two-sided confidence of every interval in the results and the report."""
 
+Z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
+"""Its quantile of the normal distribution, 1.96."""
+
 SEEDS_FOR_T = 3
 """From this many seeds on, a variance between seeds is estimated; Student's factor for two is 12.7."""
 
@@ -29,19 +32,19 @@ class Interval:
         return Interval(self.value + amount, self.low + amount, self.high + amount)
 
 
-def wilson_interval(correct: int, n: int) -> Interval:
+def wilson_interval(correct: int, n: int, *, z: float = Z) -> Interval:
     """Return an accuracy with Wilson's score interval (Wilson 1927), which stays sensible at 0 and at 1.
 
     Args:
         correct: successes, in 0..n.
         n: trials, at least 1.
+        z: quantile of the normal distribution for the confidence wanted.
 
     Raises:
         ValueError: no trials, or a count outside 0..n.
     """
     if n < 1 or not 0 <= correct <= n:
         raise ValueError(f"{correct} correct of {n}: expected 0 <= correct <= n and n >= 1")
-    z = NormalDist().inv_cdf((1 + CONFIDENCE) / 2)
     accuracy = correct / n
     centre = (accuracy + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(accuracy * (1 - accuracy) / n + z * z / (4 * n * n))
