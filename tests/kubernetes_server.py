@@ -3,6 +3,7 @@
 import json
 import re
 import threading
+import time
 from collections.abc import Mapping
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -65,6 +66,8 @@ class KubernetesServer:
             "/api/v1/nodes": client.V1NodeList(items=[node("worker")]),
         }
         self.faults: dict[str, int] = {}
+        self.silence_seconds = 0.0
+        """Before each answer."""
         self.denied: set[tuple[str, str]] = set()
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
@@ -104,6 +107,7 @@ class KubernetesServer:
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 path = re.sub(r"\?.*", "", self.path)
+                time.sleep(server.silence_seconds)
                 status = server.faults.get(path) or (200 if path in server.objects else 404)
                 self._answer(status, server.objects.get(path) if status == 200 else None)
 

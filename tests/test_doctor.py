@@ -154,6 +154,14 @@ def test_a_server_that_is_gone_is_told_by_every_check(server):
     assert "does not answer" in found["namespace"].text
 
 
+def test_a_server_that_is_silent_is_given_up(server, monkeypatch):
+    monkeypatch.setattr("realfeatures.cluster.kubernetes_api.REQUEST_SECONDS", 0.2)
+    server.silence_seconds = 0.5
+    found = findings()["namespace"]
+    assert found.outcome is Outcome.PROBLEM
+    assert "does not answer (ReadTimeoutError)" in found.text
+
+
 @pytest.mark.parametrize(
     ("version", "outcome"),
     [("2.17.0", Outcome.OK), ("2.15.1", Outcome.OK), ("2.4.0", Outcome.PROBLEM), ("dev", Outcome.UNKNOWN)],

@@ -88,6 +88,7 @@ class Kubeflow:
             "/apis/v1beta1/healthz",
             "GET",
             response_type="object",
+            auth_settings=["Bearer"],
             _return_http_data_only=False,
         )
         if not isinstance(content, dict):
@@ -198,7 +199,9 @@ class Kubeflow:
             reraise=True,
         )
         try:
-            return retrying(request, *arguments, _request_timeout=self.request_seconds, **named)
+            # As a pair: the generated client silently drops a single number that is no int.
+            timeout = (self.request_seconds, self.request_seconds)
+            return retrying(request, *arguments, _request_timeout=timeout, **named)
         except Exception as error:
             told = _told(error, f"{self.host}: {what}")
             if told is None:

@@ -62,7 +62,8 @@ def ask(what: str, request: Callable[..., Result], *arguments: Any, **named: Any
     from urllib3.exceptions import HTTPError
 
     try:
-        return request(*arguments, _request_timeout=REQUEST_SECONDS, **named)
+        # As a pair: the generated client silently drops a single number that is no int.
+        return request(*arguments, _request_timeout=(REQUEST_SECONDS, REQUEST_SECONDS), **named)
     except ApiException as error:
         if error.status == 404:
             raise MissingError(f"{what}: there is none; create it") from None

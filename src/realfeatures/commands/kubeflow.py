@@ -163,9 +163,7 @@ def submit(
     run_name: Annotated[
         str | None, typer.Option("--run-name", help="Also names the report.", show_default="PRESET-seedN")
     ] = None,
-    experiment: Annotated[
-        str, typer.Option("--experiment", help="That Kubeflow lists the run under.")
-    ] = "realfeatures",
+    experiment: ExperimentOption = "realfeatures",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever Kubeflow remembers.")] = False,
     wait: Annotated[bool, typer.Option("--wait", help="Watch the run to its end and fetch the report.")] = False,
     watch: Annotated[str | None, typer.Option("--watch", metavar="RUN_ID", help="Watch a run; start none.")] = None,

@@ -6,6 +6,7 @@ import typer
 
 from realfeatures.commands.kubeflow import (
     CaOption,
+    ExperimentOption,
     FirstSeedOption,
     HostOption,
     ImageOption,
@@ -48,9 +49,7 @@ def apply(
     profile: ProfileOption = None,
     profile_assignments: ProfileSetOption = None,
     overrides: OverridesOption = "{}",
-    experiment: Annotated[
-        str, typer.Option("--experiment", help="That Kubeflow lists the runs under.")
-    ] = "realfeatures",
+    experiment: ExperimentOption = "realfeatures",
     disabled: Annotated[bool, typer.Option("--disabled", help="Make it, but let it start no run yet.")] = False,
     cache: Annotated[bool, typer.Option("--cache", help="Let tasks take results from Kubeflow's cache.")] = False,
     host: HostOption = None,

@@ -53,7 +53,7 @@ def _news(drift: Drift) -> Iterator[RenderableType]:
 
 
 def _broken(drift: Drift) -> Table:
-    columns = ("accuracy of", "seed", "before, %", "now, %", "address", "earlier run", "processors")
+    columns = ("accuracy of", "seed", "before, %", "now, %", "address", "earlier run", "processor")
     table = _table("NOT REPRODUCED: the same address, another number", *columns)
     for one in drift.broken:
         processors = dict.fromkeys((one.processor_before, one.processor_after))
