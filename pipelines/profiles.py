@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Literal
 
 from kfp import kubernetes
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from realfeatures.components import STAGELESS
 from realfeatures.errors import ConfigError
@@ -18,6 +18,10 @@ SCRATCH = "/scratch"
 """The image's working directory, with the data cache: what is too large for /tmp."""
 USER = 10001
 """The image's user."""
+
+
+Quantity = Annotated[str, BeforeValidator(str)]
+"""Kubernetes' 500m, 4, 4Gi; YAML reads some of them as numbers."""
 
 
 class Store(Config):
@@ -47,15 +51,15 @@ class Profile(Config):
     name: str
     accelerator: str | None = None
     """Resource name, such as nvidia.com/gpu; one of it for every stage."""
-    cpu: str = "1"
+    cpu: Quantity = "1"
     """Of a stage; its cells compute on runtime.threads of them."""
-    memory: str = "4Gi"
+    memory: Quantity = "4Gi"
     """Of a stage."""
-    light_memory: str = "1Gi"
+    light_memory: Quantity = "1Gi"
     """Of configure, collect and report, which load no network."""
-    shared_memory: str = "1Gi"
+    shared_memory: Quantity = "1Gi"
     """Of /dev/shm, whose default of 64 MiB is too little for some of torch's means of communication."""
-    scratch: str = "10Gi"
+    scratch: Quantity = "10Gi"
     """Of the disk for checkpoints and caches."""
     tolerations: tuple[Toleration, ...] = ()
     node_selector: dict[str, str] = Field(default_factory=dict)

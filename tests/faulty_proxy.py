@@ -2,6 +2,7 @@
 
 import socket
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from urllib.parse import urlsplit
 
@@ -18,8 +19,8 @@ class FaultyProxy:
     Attributes:
         stalls: takes connections and requests and answers nothing, as where a disk or a network hangs.
         busy: number of further connections that are answered with BUSY, which never reach the server.
-        lost_answers: number of further connections that break once the server begins to answer.
-        cut_request, cut_answer: the next connection breaks after this many bytes in that direction.
+        cut: by direction, "request" or "answer", after how many further bytes the connection breaks, once.
+        when_cut: called after that.
         connections: how many there were.
     """
 
@@ -28,9 +29,9 @@ class FaultyProxy:
         self.target = (parts.hostname, parts.port)
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.stalls = False
-        self.busy = self.lost_answers = self.connections = 0
-        self.cut_request: int | None = None
-        self.cut_answer: int | None = None
+        self.busy = self.connections = 0
+        self.cut: dict[str, int] = {}
+        self.when_cut: Callable[[], None] = lambda: None
 
     @property
     def endpoint(self) -> str:
@@ -51,33 +52,40 @@ class FaultyProxy:
                 if self.busy > 0:
                     self.busy -= 1
                     self._refuse(client)
-                    continue
-                cut_request, cut_answer = self.cut_request, self.cut_answer
-                self.cut_request = self.cut_answer = None
-                if self.lost_answers > 0:
-                    self.lost_answers -= 1
-                    cut_answer = 0
-                server = socket.create_connection(self.target)
-                for source, sink, limit in ((client, server, cut_request), (server, client, cut_answer)):
-                    threading.Thread(target=self._pass_on, args=(source, sink, limit), daemon=True).start()
+                else:
+                    self._connect(client)
 
     def _refuse(self, client: socket.socket) -> None:
-        with suppress(OSError):
+        with suppress(OSError), client:
             client.recv(65536)
             client.sendall(BUSY)
             client.shutdown(socket.SHUT_RDWR)
-        client.close()
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket, limit: int | None) -> None:
-        passed = 0
+    def _connect(self, client: socket.socket) -> None:
+        try:
+            server = socket.create_connection(self.target)
+        except OSError:
+            client.close()
+            return
+        for direction, source, sink in (("request", client, server), ("answer", server, client)):
+            threading.Thread(target=self._pass_on, args=(direction, source, sink), daemon=True).start()
+
+    def _pass_on(self, direction: str, source: socket.socket, sink: socket.socket) -> None:
         with suppress(OSError):
             while content := source.recv(65536):
-                if limit is not None and passed + len(content) > limit:
-                    sink.sendall(content[: limit - passed])
-                    # Both ways at once, as a broken line does.
-                    source.shutdown(socket.SHUT_RDWR)
-                    break
-                passed += len(content)
+                if direction in self.cut:
+                    if self.cut[direction] < len(content):
+                        sink.sendall(content[: self.cut[direction]])
+                        self._break(direction, source, sink)
+                        return
+                    self.cut[direction] -= len(content)
                 if not self.stalls:
                     sink.sendall(content)
-            sink.shutdown(socket.SHUT_RDWR if limit is not None else socket.SHUT_WR)
+            sink.shutdown(socket.SHUT_WR)
+
+    def _break(self, direction: str, source: socket.socket, sink: socket.socket) -> None:
+        del self.cut[direction]
+        self.when_cut()
+        for one in (source, sink):
+            with suppress(OSError):
+                one.shutdown(socket.SHUT_RDWR)

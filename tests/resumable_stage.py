@@ -1,4 +1,4 @@
-"""A program that a test kills: it trains an encoder with its checkpoints in the store: `resumable_stage.py DISK SET`."""
+"""A program that a test kills: it trains an encoder, its checkpoints in the store; called with DISK and SETTINGS."""
 
 import json
 import sys

@@ -2,6 +2,7 @@
 
 import json
 import os
+import secrets
 import shutil
 import signal
 import socket
@@ -19,8 +20,9 @@ from realfeatures.store.settings import Patience
 BUCKET = "experiments"
 OTHER_BUCKET = "payroll"
 STORE = f"s3://{BUCKET}/paper"
-ADMIN = ("admin-access", "admin-secret")
-SERVICE = ("service-access", "service-secret")
+# Random: on a cluster's test the server stands at an address that others reach.
+ADMIN = ("admin-access", secrets.token_hex(16))
+SERVICE = ("service-access", secrets.token_hex(16))
 START_SECONDS = 60.0
 """Until the server answers on a machine that is busy with other tests."""
 
@@ -73,12 +75,13 @@ class SeaweedFS:
 
     folder: Path
     arguments: tuple[str, ...] = ()
+    host: str = "127.0.0.1"
     ports: list[int] = field(default_factory=lambda: free_ports(5))
     process: subprocess.Popen | None = None
 
     @property
     def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.ports[0]}"
+        return f"http://{self.host}:{self.ports[0]}"
 
     def environment(self, credentials: tuple[str, str] = SERVICE) -> dict[str, str]:
         """What a program needs in its environment to use the server."""
@@ -103,7 +106,14 @@ class SeaweedFS:
         s3, master, volume, filer, admin = self.ports
         self.process = subprocess.Popen(
             [
-                *(program, "-logtostderr=true", "mini", "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={self.folder}"),
+                *(
+                    program,
+                    "-logtostderr=true",
+                    "mini",
+                    f"-ip={self.host}",
+                    f"-ip.bind={self.host}",
+                    f"-dir={self.folder}",
+                ),
                 *(f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}"),
                 *(f"-s3.port={s3}", f"-s3.config={config}", "-webdav=false", "-admin.ui=false"),
                 *(f"-admin.port={admin}", "-s3.port.iceberg=0", "-s3.port.lance=0"),

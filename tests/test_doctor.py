@@ -7,10 +7,12 @@ import sys
 from collections.abc import Iterator
 
 import pytest
+from kfp_server import KfpServer
 from kubernetes_server import NAMESPACE, KubernetesServer, limit_range, node, quota, secret
 
 from realfeatures.cluster.doctor import Need, check_kubeflow, check_store, kubernetes_checks
 from realfeatures.cluster.findings import Finding, Outcome, examine
+from realfeatures.cluster.kubeflow_api import Connection
 from realfeatures.cluster.kubernetes_api import connect
 
 HERE = f"/api/v1/namespaces/{NAMESPACE}"
@@ -167,7 +169,19 @@ def test_a_server_that_is_silent_is_given_up(server, monkeypatch):
     [("2.17.0", Outcome.OK), ("2.15.1", Outcome.OK), ("2.4.0", Outcome.PROBLEM), ("dev", Outcome.UNKNOWN)],
 )
 def test_an_old_kubeflow_is_a_problem(version, outcome):
-    assert check_kubeflow(lambda: version).outcome is outcome
+    with KfpServer(tag=version) as kubeflow:
+        assert check_kubeflow(Connection(kubeflow.host)).outcome is outcome
+
+
+def test_no_kubeflow_is_told_and_no_problem(monkeypatch):
+    monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
+    assert check_kubeflow(Connection()).outcome is Outcome.UNKNOWN
+
+
+def test_a_kubeflow_that_does_not_answer_is_a_problem():
+    (found,) = examine({"kubeflow": lambda: check_kubeflow(Connection("http://nobody.invalid"))})
+    assert found.outcome is Outcome.PROBLEM
+    assert "the host's name is unknown" in found.text
 
 
 def test_no_store_is_told_and_no_problem(monkeypatch):

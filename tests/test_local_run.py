@@ -14,9 +14,10 @@ import pytest
 from realfeatures.artifacts import RUN
 from realfeatures.cost import Cost
 from realfeatures.grid import Cell
-from realfeatures.local_run import Schedule, critical_paths, default_jobs
+from realfeatures.local_run import default_jobs
 from realfeatures.plan import Plan, make_plan
 from realfeatures.presets import load_preset
+from realfeatures.scheduling import Schedule, critical_paths
 
 TINY = [
     "paradigms=supervised",
@@ -128,6 +129,15 @@ def test_a_rerun_computes_nothing_and_imports_no_torch(copy):
     program = "import sys; from realfeatures.cli import main; code = main(); sys.exit('torch' in sys.modules or code)"
     arguments = command(copy)[3:]
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert identities(copy) == before
+
+
+def test_what_a_kill_left_of_a_cell_on_its_way_to_a_store_is_removed(copy):
+    before = identities(copy)
+    (copy / "cells" / ".packed").write_bytes(b"half")
+    (copy / "cells" / ".unpacked").mkdir()
+    done = run(copy)
     assert done.returncode == 0, done.stderr
     assert identities(copy) == before
 

@@ -241,6 +241,10 @@ def test_a_folder_of_this_machine_needs_a_store(tmp_path):
         write(tmp_path / "paper.yaml", preset, profile=load_profile("cpu"))
 
 
+def test_a_number_of_cores_may_be_written_as_a_number():
+    assert load_profile("cpu", ["cpu=4", "memory=4000000000"]).cpu == "4"
+
+
 @pytest.mark.parametrize(
     ("name", "assignments", "expected"),
     [

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import random
+import shlex
 import signal
 import subprocess
 import sys
@@ -18,7 +19,14 @@ from seaweedfs import BUCKET, OTHER_BUCKET, QUICK, SERVICE, STORE, SeaweedFS, ne
 from realfeatures.artifacts import read_manifest, seal, write_json
 from realfeatures.config import DataConfig
 from realfeatures.data.sources import load_source, pin_source
-from realfeatures.errors import ConfigError, CorruptObjectError, MissingObjectError, StorageError, StoreUnavailableError
+from realfeatures.errors import (
+    ConfigError,
+    CorruptObjectError,
+    DataError,
+    MissingObjectError,
+    StorageError,
+    StoreUnavailableError,
+)
 from realfeatures.local_run import run_experiment
 from realfeatures.presets import load_preset
 from realfeatures.store.cells import CellStore
@@ -291,6 +299,32 @@ def test_a_mirrored_folder_is_used_where_neither_path_nor_cache_has_it(store, tm
     assert sorted(path.name for path in (tmp_path / "another cache").iterdir()) == ["decoded"]
 
 
+def test_a_mirror_says_how_a_run_finds_it(store, tmp_path):
+    folder = pictures(tmp_path / "my pets")
+    done = realfeatures("store", "mirror", f"folder:{folder}", "--store", STORE)
+    assert done.returncode == 0, done.stderr
+    (stored,) = store.list("data/")
+    said = shlex.split(done.stdout.partition(": ")[2])
+    assert said[::2] == ["--set", "--set"]
+    data = load_preset("digits", said[1::2]).data
+    assert (data.source, f"data/{data.sha256}.tar") == (f"folder:{folder}", stored.key)
+
+
+def test_a_copy_that_another_pillow_decoded_is_told_and_replaced(store, tmp_path, monkeypatch):
+    source = DataConfig(source=f"folder:{pictures(tmp_path / 'pets')}")
+    with monkeypatch.context() as older:
+        older.setattr("realfeatures.data.decoded._made_by", lambda: {"format": 1, "pillow": "9.0"})
+        config = mirror(source, store)
+    monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "pod"))
+    for _ in range(2):
+        with pytest.raises(DataError, match="decoded by another version of realfeatures or Pillow; mirror it again"):
+            provide(config, store)
+    assert mirror(source, store) == config
+    monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "another pod"))
+    provide(config, store)
+    assert len(load_source(config).train.labels) == 6
+
+
 def test_a_named_set_is_mirrored_with_its_files(store, tmp_path, monkeypatch):
     files = tmp_path / "cache" / "downloads" / "cifar10" / "cifar-10-batches-py"
     files.mkdir(parents=True)
@@ -325,7 +359,8 @@ TINY = (
 
 
 def settings() -> list[str]:
-    return [word for assignment in TINY for word in ("--set", assignment)]
+    # One worker: the cells are a chain, nearly, and a second one costs seconds to start.
+    return ["--jobs", "1", *(word for assignment in TINY for word in ("--set", assignment))]
 
 
 def digests(out: Path) -> dict[str, dict]:
@@ -437,6 +472,10 @@ def test_old_cells_and_checkpoints_are_deleted_and_the_rest_stays(store, tmp_pat
 
     monkeypatch.setattr(storage, "_days", lambda _text: -1)  # as if it were the day after tomorrow
     storage.gc("1d", dry_run=True, store=STORE)
+    assert len(list(store.list())) == 4
+    monkeypatch.setattr(sys, "stdin", io.StringIO("y"))
+    with pytest.raises(ConfigError, match="say --yes to delete"):
+        storage.gc("1d", store=STORE)
     assert len(list(store.list())) == 4
     storage.gc("1d", yes=True, store=STORE)
     assert [one.key for one in store.list()] == ["data/cifar10.tar", "runs/x/results.json"]

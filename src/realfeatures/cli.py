@@ -11,7 +11,7 @@ import typer
 
 from realfeatures import __version__
 from realfeatures.commands import diagnosis, experiment, kubeflow, results, schedule, storage
-from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash, StoreUnavailableError
+from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash, StoreUnavailableError, WorkerError
 from realfeatures.logs import log_to_stderr
 
 USAGE_ERROR = 2
@@ -84,7 +84,7 @@ def main() -> int:
     except Interrupted as stopped:
         typer.echo(f"interrupted: {stopped}; go on with: {_own_command()}", err=True)
         return INTERRUPTED
-    except StoreUnavailableError as error:
+    except (StoreUnavailableError, WorkerError) as error:
         return _refuse(str(error), code=UNAVAILABLE)
     except RealFeaturesError as error:
         return _refuse(str(error))

@@ -4,13 +4,12 @@ Every finished cell stays finished: an interrupted run, a killed one and a faile
 same command. Imports no torch; the workers do.
 """
 
-import heapq
 import logging
 import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
@@ -21,10 +20,11 @@ from realfeatures import errors
 from realfeatures.artifacts import storage_errors
 from realfeatures.config import Preset
 from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash, WorkerError
-from realfeatures.grid import Cell, cells
+from realfeatures.grid import cells
 from realfeatures.plan import Plan, addresses_of, check_run_name, make_plan
 from realfeatures.progress import RunProgress, duration, show_progress
 from realfeatures.run_folder import LOG, RunFolder
+from realfeatures.scheduling import Schedule
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.data import provide
@@ -94,9 +94,7 @@ def run_experiment(
             logger.debug("%d of %d cells are done; %d jobs", len(done), len(plan.grid), jobs)
             location = store.settings.location if store is not None else None
             _compute(plan, folder, schedule, jobs=jobs, console=console or Console(stderr=True), store=location)
-        _report(plan, folder)
-        if store is not None:
-            publish(folder.path, name, store)
+        _report(plan, folder, name=name, store=store)
     return plan
 
 
@@ -127,64 +125,6 @@ def default_jobs(preset: Preset) -> int:
     # Fewer than the machine has in a container or under taskset; not every system can tell.
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return max(1, cores // preset.runtime.threads)
-
-
-class Schedule:
-    """Which cells can run: those whose inputs are done, the head of the longest remaining chain first."""
-
-    def __init__(self, plan: Plan, done: set[str]) -> None:
-        self.todo = [cell.key for cell in plan.grid if cell.key not in done]
-        self.finished_count = len(done)
-        self.total = len(plan.grid)
-        self._children: dict[str, list[str]] = {cell.key: [] for cell in plan.grid}
-        self._missing: dict[str, set[str]] = {}
-        for cell in plan.grid:
-            for parent in set(cell.inputs.values()):
-                self._children[parent].append(cell.key)
-            if cell.key not in done:
-                self._missing[cell.key] = set(cell.inputs.values()) - done
-        weights = {key: cost.weight for key, cost in plan.costs.items()}
-        self._priority = critical_paths(plan.grid, weights)
-        self._ready: list[tuple[float, str]] = []
-        for key in self.todo:
-            self._offer(key)
-
-    def take(self) -> str | None:
-        """Return the next cell to run, or None while there is none."""
-        return heapq.heappop(self._ready)[1] if self._ready else None
-
-    def finish(self, key: str) -> None:
-        """Note that a cell is done, which may make others ready."""
-        self.finished_count += 1
-        for child in self._children[key]:
-            if key in self._missing.get(child, ()):
-                self._missing[child].remove(key)
-                self._offer(child)
-
-    @property
-    def complete(self) -> bool:
-        """Whether every cell is done."""
-        return self.finished_count == self.total
-
-    def _offer(self, key: str) -> None:
-        if not self._missing[key]:
-            heapq.heappush(self._ready, (-self._priority[key], key))
-
-
-def critical_paths(grid: Sequence[Cell], weights: Mapping[str, float]) -> dict[str, float]:
-    """Return for each cell the weight of the longest chain that starts with it.
-
-    Args:
-        grid: each cell after the cells that it reads from.
-        weights: of each cell, by key.
-    """
-    behind: dict[str, float] = {}
-    paths: dict[str, float] = {}
-    for cell in reversed(grid):
-        paths[cell.key] = weights[cell.key] + behind.get(cell.key, 0.0)
-        for parent in cell.inputs.values():
-            behind[parent] = max(behind.get(parent, 0.0), paths[cell.key])
-    return paths
 
 
 def _compute(
@@ -340,12 +280,22 @@ def _is_finished(seed: int, plan: Plan, folder: RunFolder) -> bool:
     return all(folder.cell(address).exists() for address in addresses.values())
 
 
-def _report(plan: Plan, folder: RunFolder) -> None:
-    from realfeatures.reporting import write_report
+def _report(plan: Plan, folder: RunFolder, *, name: str, store: ObjectStore | None) -> None:
+    from realfeatures.reporting import earlier_results, write_report
 
     started = time.monotonic()
     # Also the seeds of earlier runs in the same folder: adding one takes none away.
     seeds = [seed for seed in folder.require_experiment()[1] if seed in plan.seeds or _is_finished(seed, plan, folder)]
     grid = cells(plan.preset, seeds)
-    write_report(folder.path, preset=plan.preset, seeds=seeds, grid=grid, addresses=addresses_of(grid, plan.preset))
+    write_report(
+        folder.path,
+        preset=plan.preset,
+        seeds=seeds,
+        grid=grid,
+        addresses=addresses_of(grid, plan.preset),
+        earlier=earlier_results(store, name) if store is not None else (),
+        name=name if store is not None else None,
+    )
+    if store is not None:
+        publish(folder.path, name, store)
     logger.debug("the report took %s", duration(time.monotonic() - started))

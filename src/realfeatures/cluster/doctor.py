@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realfeatures.cluster.findings import Check, Finding, ok, problem, unknown
+from realfeatures.cluster.kubeflow_api import ENDPOINT_VARIABLE, Connection, Kubeflow, is_named
 from realfeatures.cluster.kubernetes_api import MissingError, ask
 from realfeatures.cluster.quantities import number
 
@@ -53,9 +54,11 @@ def kubernetes_checks(client: Callable[[], Any], need: Need) -> dict[str, Check]
     }
 
 
-def check_kubeflow(version: Callable[[], str]) -> Finding:
+def check_kubeflow(connection: Connection) -> Finding:
     """Return whether Kubeflow Pipelines answers, and in which version."""
-    found = version()
+    if not is_named(connection):
+        return unknown("kubeflow", "none is named; the plain Job needs none", f"use --host, or set {ENDPOINT_VARIABLE}")
+    found = Kubeflow(connection).version()
     numbers = tuple(int(part) for part in found.split(".")[:2] if part.isdigit())
     if len(numbers) < 2:
         return unknown("kubeflow", f"answers, and calls its version {found!r}")

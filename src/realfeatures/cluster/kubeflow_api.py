@@ -244,6 +244,11 @@ class Kubeflow:
         return {"namespace": self.connection.namespace} if self.connection.namespace else {}
 
 
+def is_named(connection: Connection) -> bool:
+    """Return whether there is a server to ask: by option, by variable, or since this is a pod."""
+    return bool(connection.host or os.environ.get(ENDPOINT_VARIABLE) or "KUBERNETES_SERVICE_HOST" in os.environ)
+
+
 def _api_client(connection: Connection) -> Any:
     """Return the generated client with the server and the credentials that kfp.Client finds."""
     import warnings
@@ -261,7 +266,7 @@ def _api_client(connection: Connection) -> Any:
             return api.V2beta1GetHealthzResponse(multi_user=False)
 
     host = connection.host or os.environ.get(ENDPOINT_VARIABLE)
-    if not host and "KUBERNETES_SERVICE_HOST" not in os.environ:
+    if not is_named(connection):
         raise ConfigError(
             f"no Kubeflow Pipelines is named; use --host or {ENDPOINT_VARIABLE}, such as http://localhost:8080 after"
             " kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80"

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realfeatures.commands.kubeflow import ProfileOption, ProfileSetOption
+from realfeatures.commands.kubeflow import CaOption, HostOption, ProfileOption, ProfileSetOption, TokenOption
 from realfeatures.commands.options import PresetOption, SetOption, table_console
 from realfeatures.errors import ConfigError
 
@@ -30,6 +30,9 @@ def doctor(
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="Where the pods run.")] = "realfeatures",
     service_account: Annotated[str, typer.Option("--service-account", help="Of the pods.")] = "realfeatures",
     image: Annotated[str | None, typer.Option("--image", help="That the pods run.")] = None,
+    host: HostOption = None,
+    token_file: TokenOption = None,
+    ca_cert: CaOption = None,
     context: Annotated[
         str | None, typer.Option("--context", help="Of KUBECONFIG.", show_default="the current one")
     ] = None,
@@ -46,14 +49,15 @@ def doctor(
 
       realfeatures doctor [dim](the plain Job: k8s/job)[/dim]
 
-      realfeatures doctor --namespace kubeflow --service-account pipeline-runner [dim](the pipeline)[/dim]
+      realfeatures doctor -n kubeflow --service-account pipeline-runner --host URL [dim](the pipeline)[/dim]
 
       realfeatures doctor --preset cifar10-gpu --image registry.example/realfeatures@sha256:...
 
       realfeatures doctor --only secret --only "object store" --json
     """
-    from realfeatures.cluster.doctor import check_store, kubernetes_checks
+    from realfeatures.cluster.doctor import check_kubeflow, check_store, kubernetes_checks
     from realfeatures.cluster.findings import Outcome, examine
+    from realfeatures.cluster.kubeflow_api import Connection
     from realfeatures.cluster.kubernetes_api import connect
 
     need = _need(
@@ -65,7 +69,12 @@ def doctor(
         service_account=service_account,
         image=image,
     )
-    checks = {**kubernetes_checks(lambda: connect(context), need), STORE: check_store}
+    connection = Connection(host, None, token_file, ca_cert)
+    checks = {
+        **kubernetes_checks(lambda: connect(context), need),
+        "kubeflow": lambda: check_kubeflow(connection),
+        STORE: check_store,
+    }
     unknown = [name for name in only or () if name not in checks]
     if unknown:
         raise ConfigError(f"--only {unknown[0]!r}: expected one of {', '.join(checks)}")

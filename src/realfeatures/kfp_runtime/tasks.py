@@ -146,7 +146,7 @@ def publish_report(
     Raises:
         SystemExit: with one line that says what is wrong.
     """
-    from realfeatures.reporting import write_report
+    from realfeatures.reporting import earlier_results, write_report
 
     with one_line_errors(), tempfile.TemporaryDirectory() as temporary:
         require_code(code)
@@ -159,7 +159,10 @@ def publish_report(
         grid = cells(experiment, numbers)
         addresses = cell_addresses(grid, runtime=experiment.runtime, code=code_digest(), versions=library_versions())
         store = cell_store()
-        write_report(out, preset=experiment, seeds=numbers, grid=grid, addresses=addresses)
+        earlier = earlier_results(store.objects, run_name) if store is not None else ()
+        write_report(
+            out, preset=experiment, seeds=numbers, grid=grid, addresses=addresses, earlier=earlier, name=run_name
+        )
         for name, artifact in outputs.items():
             write_bytes(Path(artifact.path), (out / name).read_bytes())
         if store is not None:

@@ -1,0 +1,1 @@
+"""Tests that need a Kubernetes cluster; conftest.py says how they find it."""
