@@ -19,7 +19,7 @@ DRIFTED = 3
 def compare(
     runs: Annotated[
         list[str],
-        typer.Argument(metavar="RUN RUN...", help="Folder of a run, results.json, or store:NAME; the last is judged."),
+        typer.Argument(metavar="RUN", help="Folder of a run, results.json, or store:NAME; the last is judged."),
     ],
     everything: Annotated[bool, typer.Option("--all", help="Show every number.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON, as `drift` in results.json.")] = False,
