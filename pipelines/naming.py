@@ -1,4 +1,4 @@
-"""Stable names for a compiled pipeline's components and executors.
+"""Stable names for a compiled pipeline's components, tasks and executors.
 
 kfp 2.17 numbers those of nested pipelines in an order that changes from process to process. kfp.local
 keys its cache, and names a task's folder, by the component: the same experiment must have the same names.
@@ -24,6 +24,28 @@ def name_components(spec: dict[str, Any]) -> None:
 
     visit(spec["root"], "comp")
     spec["components"] = named
+
+
+def number_tasks(spec: dict[str, Any]) -> None:
+    """Give the tasks of every nested pipeline keys that no other level has, in place.
+
+    Kubeflow tells a run's tasks by their keys alone, and kfp calls the first attack of each level `attack`. A number
+    is short: a key stands in the workflow a dozen times, and the workflow's size is limited.
+    """
+    nested = sorted(name for name, component in spec["components"].items() if "dag" in component)
+    for number, name in enumerate(nested, start=1):
+        component = spec["components"][name]
+        keys = {key: f"{key}-l{number}" for key in component["dag"]["tasks"]}
+        component["dag"] = _renamed(component["dag"], keys)
+
+
+def _renamed(value: Any, keys: Mapping[str, str], field: str = "") -> Any:
+    """Return a part of a pipeline with other keys of tasks, wherever one stands."""
+    if isinstance(value, dict):
+        return {keys[name] if field == "tasks" else name: _renamed(inner, keys, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_renamed(inner, keys, field) for inner in value]
+    return keys[value] if field in ("producerTask", "producerSubtask", "dependentTasks") else value
 
 
 def share_executors(spec: dict[str, Any]) -> None:

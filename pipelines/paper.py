@@ -20,7 +20,7 @@ from realfeatures.config import Preset
 from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cells, images_key
 from realfeatures.kfp_runtime.cells import slot, structure
-from realfeatures.pipelines.naming import executor_functions, name_components, share_executors
+from realfeatures.pipelines.naming import executor_functions, name_components, number_tasks, share_executors
 from realfeatures.pipelines.nesting import CELLS, MAX_PARTS, Level, Step, Task, nest, port_name
 from realfeatures.pipelines.profiles import Profile
 from realfeatures.pipelines.selecting import forget_results, select_texts, text_named
@@ -56,6 +56,7 @@ def compile_pipeline(
     paper = _Paper(preset, tuple(range(seed, seed + repetitions)), image, profile)
     spec = json_format.MessageToDict(paper.pipeline().pipeline_spec)
     name_components(spec)
+    number_tasks(spec)
     share_executors(spec)
     select_texts(spec)
     if not cache:

@@ -24,10 +24,21 @@ def version(text: str) -> client.VersionInfo:
     return client.VersionInfo(git_version=text, **dict.fromkeys(unread, "unread"))
 
 
-def node(name: str, *, gpus: int = 0, images: tuple[str, ...] = (), ready: bool = True) -> client.V1Node:
+def node(
+    name: str,
+    *,
+    gpus: int = 0,
+    images: tuple[str, ...] = (),
+    ready: bool = True,
+    taint: str | None = None,
+    cordoned: bool | None = None,
+    labels: Mapping[str, str] | None = None,
+) -> client.V1Node:
     allocatable = {"cpu": "4", "memory": "16Gi", **({"nvidia.com/gpu": str(gpus)} if gpus else {})}
+    taints = [client.V1Taint(key=taint, value="here", effect="NoSchedule")] if taint else None
     return client.V1Node(
-        metadata=meta(name),
+        metadata=meta(name, labels=dict(labels or {})),
+        spec=client.V1NodeSpec(taints=taints, unschedulable=cordoned),
         status=client.V1NodeStatus(
             allocatable=allocatable,
             conditions=[client.V1NodeCondition(type="Ready", status="True" if ready else "False")],
@@ -41,8 +52,8 @@ def quota(hard: Mapping[str, str], used: Mapping[str, str]) -> client.V1Resource
     return client.V1ResourceQuota(metadata=meta("realfeatures"), status=status)
 
 
-def limit_range(most: Mapping[str, str]) -> client.V1LimitRange:
-    item = client.V1LimitRangeItem(type="Container", max=dict(most))
+def limit_range(most: Mapping[str, str] = {}, least: Mapping[str, str] = {}) -> client.V1LimitRange:
+    item = client.V1LimitRangeItem(type="Container", max=dict(most), min=dict(least))
     return client.V1LimitRange(metadata=meta("realfeatures"), spec=client.V1LimitRangeSpec(limits=[item]))
 
 
@@ -69,6 +80,10 @@ class KubernetesServer:
         self.silence_seconds = 0.0
         """Before each answer."""
         self.denied: set[tuple[str, str]] = set()
+        self.reviewed: list[str | None] = []
+        """Whose rights were asked for; None: one's own."""
+        self.page = False
+        """A sign-in page in place of every answer."""
         self._http = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
 
     def kubeconfig(self, folder: Path) -> Path:
@@ -87,19 +102,28 @@ class KubernetesServer:
         return path
 
     def __enter__(self) -> "KubernetesServer":
-        threading.Thread(target=self._http.serve_forever, daemon=True).start()
+        threading.Thread(target=self._http.serve_forever, args=(0.01,), daemon=True).start()
         return self
 
     def __exit__(self, *_: object) -> None:
         self._http.shutdown()
         self._http.server_close()
 
-    def _review(self, body: dict[str, Any]) -> client.V1SelfSubjectAccessReview:
-        asked = body["spec"]["resourceAttributes"]
-        assert asked["namespace"] == NAMESPACE
-        allowed = (asked["verb"], asked["resource"]) not in self.denied
-        spec = client.V1SelfSubjectAccessReviewSpec(resource_attributes=client.V1ResourceAttributes())
-        return client.V1SelfSubjectAccessReview(spec=spec, status=client.V1SubjectAccessReviewStatus(allowed=allowed))
+    def _review(self, path: str, body: dict[str, Any]) -> Any:
+        """Answer a review as its kind does, after the real client's model has read it."""
+        kind = {
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews": "V1SelfSubjectAccessReview",
+            f"/apis/authorization.k8s.io/v1/namespaces/{NAMESPACE}/localsubjectaccessreviews": (
+                "V1LocalSubjectAccessReview"
+            ),
+        }[path]
+        review = client.ApiClient()._ApiClient__deserialize(body, kind)
+        asked = review.spec.resource_attributes
+        assert asked.namespace == NAMESPACE
+        self.reviewed.append(getattr(review.spec, "user", None))
+        allowed = (asked.verb, asked.resource) not in self.denied
+        review.status = client.V1SubjectAccessReviewStatus(allowed=allowed)
+        return review
 
     def _handler(self) -> type[BaseHTTPRequestHandler]:
         server = self
@@ -112,15 +136,17 @@ class KubernetesServer:
                 self._answer(status, server.objects.get(path) if status == 200 else None)
 
             def do_POST(self) -> None:
-                assert self.path == "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                self._answer(201, server._review(body))
+                status = server.faults.get(self.path, 201)
+                self._answer(status, server._review(self.path, body) if status == 201 else None)
 
             def _answer(self, status: int, content: Any) -> None:
                 told = content if content is not None else client.V1Status(code=status, status="Failure")
                 text = json.dumps(client.ApiClient().sanitize_for_serialization(told)).encode()
+                if server.page:
+                    status, text = 200, b"<html><body>Sign in</body></html>"
                 self.send_response(status)
-                self.send_header("Content-Type", "application/json")
+                self.send_header("Content-Type", "text/html" if server.page else "application/json")
                 self.send_header("Content-Length", str(len(text)))
                 self.end_headers()
                 self.wfile.write(text)

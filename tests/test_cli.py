@@ -1,3 +1,4 @@
+import os
 import shlex
 import subprocess
 import sys
@@ -154,6 +155,33 @@ def test_compile_writes_the_pipeline_without_torch(tmp_path):
     assert done.returncode == 0, done.stderr
     assert done.stdout == "paper.yaml: 6 cells\n"
     assert "example/realfeatures:1" in (tmp_path / "paper.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("package", "extra", "command"),
+    [
+        ("kfp", "kubeflow", "compile --image i -o paper.yaml"),
+        ("kubernetes", "kubeflow", "doctor --only nodes"),
+        ("minio", "s3", "store ls --store s3://bucket"),
+    ],
+)
+def test_a_missing_extra_is_named_in_one_line(package, extra, command, tmp_path):
+    words = ["realfeatures", *command.split()]
+    code = f"import sys; sys.modules[{package!r}] = None; sys.argv = {words}\n"
+    code += "from realfeatures.cli import main; sys.exit(main())"
+    keys = {"AWS_ACCESS_KEY_ID": "some", "AWS_SECRET_ACCESS_KEY": "other"}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+        env={**os.environ, **keys},
+        check=False,
+    )
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"error: {package}"), done.stderr
+    assert done.stderr.endswith(f"install realfeatures[{extra}]\n")
+    assert done.stderr.count("\n") == 1
 
 
 def test_a_plan_lists_every_cell_and_its_work(call, tmp_path):

@@ -1,6 +1,7 @@
 """The pipeline with an object store: data that no pod can see otherwise, checkpoints of retries, published reports."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from seaweedfs import STORE, needs_s3
 from realfeatures.data.sources import pin_source
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
+from realfeatures.plan import RUN_TIME
 from realfeatures.presets import load_preset
 from realfeatures.store import ObjectStore
 from realfeatures.store.data import mirror
@@ -54,9 +56,12 @@ def test_pods_take_a_mirrored_folder_from_the_store_and_publish_the_report(store
     folder.rename(tmp_path / "elsewhere")
     monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "pod"))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
-    components.load_component_from_file(str(paper))(run_name="pets-1")
+    # As a recurring run's arrives where Kubeflow does not fill in the time.
+    components.load_component_from_file(str(paper))(run_name=f"pets-{RUN_TIME}")
 
-    fetch("pets-1", tmp_path / "report", store)
+    (name,) = {found.key.split("/")[1] for found in store.list("runs/")}
+    assert re.fullmatch(r"pets-\d{14}", name)
+    fetch(name, tmp_path / "report", store)
     results = json.loads((tmp_path / "report" / "results.json").read_text())
     (data,) = [cell for cell in results["cells"] if cell["stage"] == "prepare_data"]
     assert data["config"]["sha256"] == pinned.data.sha256

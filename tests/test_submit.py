@@ -3,23 +3,32 @@
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from kfp_server import Fault, KfpServer
+from kfp_http import Fault
+from kfp_server import KfpServer
+from kfp_workflow import task_keys
 
-from realfeatures.cluster.kubeflow_api import ATTEMPTS, ConflictError, Connection, Kubeflow
+from realfeatures import cli
+from realfeatures.cluster.connection import Connection
+from realfeatures.cluster.kubeflow_api import ATTEMPTS, Kubeflow
 from realfeatures.cluster.kubernetes_api import ClusterError, ForbiddenError, MissingError
-from realfeatures.cluster.submit import RunFailed, RunState, TaskState, Version, require_success, start, upload, watch
-from realfeatures.cluster.watching import follow, table_of
+from realfeatures.cluster.refusals import ConflictError
+from realfeatures.cluster.run_state import RunFailed, RunState, TaskState, require_success, task_names
+from realfeatures.cluster.submit import Version, start, upload
+from realfeatures.cluster.watching import follow, table_of, watch
 from realfeatures.errors import ConfigError
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
 from realfeatures.presets import load_preset
+from realfeatures.store.reports import FILES, publish
 
 SMALL = ("controls=[]", "paradigms=supervised", "features=natural")
 IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
@@ -101,16 +110,49 @@ def test_a_run_is_watched_to_its_end(kubeflow, paper):
     states = list(watch(kubeflow, started(kubeflow, paper), pause=lambda _seconds: None))
     assert states[-1].state == "SUCCEEDED"
     assert {task.state for task in states[-1].tasks} == {"SUCCEEDED"}
-    assert {"configure", "prepare data", "report"} <= {task.name for task in states[-1].tasks}
+    names = [task.name for task in states[-1].steps]
+    assert {"configure", "prepare data", "report", "evaluate natural features / supervised: attack, own head"} < {
+        *names
+    }
+    assert len(set(names)) == len(names) == states[-1].total
     require_success(states[-1])
 
 
-def test_a_run_that_fails_midway_names_task_and_reason_in_one_line(kubeflow, server, paper):
-    server.fails_at = "supervised: pretrain"
-    state = follow(kubeflow, started(kubeflow, paper), pause=lambda _seconds: None)
-    with pytest.raises(RunFailed, match=r"first \(.*\) failed in task 'supervised: pretrain': error: probe") as raised:
+def test_tasks_of_several_nested_pipelines_are_told_apart(kubeflow, tmp_path):
+    path = tmp_path / "paper.yaml"
+    preset = load_preset("digits", (*SMALL[:2], "features=[natural, robust]"))
+    compile_pipeline(preset, seed=0, repetitions=1, image=IMAGE, profile=load_profile("cpu"), path=path)
+    state = follow(kubeflow, started(kubeflow, path), pause=lambda _seconds: None)
+    names = [task.name for task in state.steps]
+    assert {f"evaluate {kind} features / supervised: attack, own head" for kind in ("natural", "robust")} < {*names}
+    assert len(names) == state.total
+
+
+@pytest.mark.parametrize("driver_fails", [False, True])
+def test_a_run_that_fails_midway_names_the_innermost_task(driver_fails, kubeflow, server, paper):
+    run_id = started(kubeflow, paper)
+    spec = server.spec_of(server.runs[run_id])
+    task = "evaluate natural features / supervised: attack, own head"
+    server.fails_at = next(key for key, name in task_names(spec).items() if name.text == task)
+    server.driver_fails = driver_fails
+    state = follow(kubeflow, run_id, pause=lambda _seconds: None)
+    expected = rf"run first \({run_id}\) failed in task '{task}': the reason is in the task's log"
+    with pytest.raises(RunFailed, match=expected) as raised:
         require_success(state)
     assert "\n" not in str(raised.value)
+
+
+def test_a_reason_that_a_newer_server_gives_is_told_in_one_line():
+    tasks = (TaskState("a", "FAILED"), TaskState("b", "FAILED", "error: probe.epochs: expected at least 1"))
+    with pytest.raises(RunFailed, match=r"in task 'b' and 1 more: error: probe\.epochs"):
+        require_success(RunState("id", "first", "FAILED", "", tasks))
+
+
+def test_a_run_whose_version_was_deleted_is_watched_by_the_keys_of_its_tasks(kubeflow, server, paper):
+    run_id = started(kubeflow, paper)
+    server.faults = [Fault("GET /apis/v2beta1/pipelines/", 404)]
+    names = {task.name for task in list(watch(kubeflow, run_id, pause=lambda _seconds: None))[-1].tasks}
+    assert names == set(task_keys(server.spec_of(server.runs[run_id])))
 
 
 def test_progress_elsewhere_than_on_a_terminal_is_one_line_a_change(kubeflow, paper, caplog):
@@ -124,8 +166,8 @@ def test_progress_elsewhere_than_on_a_terminal_is_one_line_a_change(kubeflow, pa
 
 def test_a_terminal_shows_counts_and_what_runs_or_failed():
     tasks = (TaskState("a", "SUCCEEDED"), TaskState("b", "RUNNING"), TaskState("c", "FAILED", "out of memory"))
-    table = table_of(RunState("id", "first", "RUNNING", "", tasks))
-    assert str(table.title) == "first: running; 1 failed, 1 running, 1 succeeded"
+    table = table_of(RunState("id", "first", "RUNNING", "", tasks, total=5))
+    assert str(table.title) == "first: running; 1 failed, 1 running, 1 succeeded, 2 waiting"
     assert table.row_count == 2
 
 
@@ -154,6 +196,14 @@ def test_an_error_that_passes_is_tried_again(fault, kubeflow, server, paper):
     server.faults = [Fault("GET /apis/v2beta1/runs", times=2, **fault)]
     assert kubeflow.get_run(run_id).run_id == run_id
     assert server.count("GET /apis/v2beta1/runs/.*") == 3
+
+
+def test_a_busy_server_is_left_alone_for_as_long_as_it_asks(kubeflow, server, paper):
+    run_id = started(kubeflow, paper)
+    server.faults = [Fault("GET /apis/v2beta1/runs", 429, times=1, headers={"Retry-After": "1"})]
+    begin = time.monotonic()
+    kubeflow.get_run(run_id)
+    assert 1.0 <= time.monotonic() - begin < 2.0
 
 
 def test_an_error_that_stays_is_given_up(kubeflow, server, paper):
@@ -197,20 +247,60 @@ def test_a_server_that_is_not_there_is_told(host, expected):
         Kubeflow(Connection(host), pause_seconds=0.01).version()
 
 
-def test_a_page_in_place_of_an_answer_is_told(kubeflow, server):
-    server.faults = [Fault("GET /apis/v1beta1/healthz", 200, page=True)]
-    with pytest.raises(ClusterError, match="no Kubeflow Pipelines"):
-        kubeflow.version()
+@pytest.mark.parametrize(
+    "where", ["GET /apis/v1beta1/healthz", "GET /apis/v2beta1/runs", "GET /apis/v2beta1/pipelines"]
+)
+def test_a_page_in_place_of_an_answer_is_told(where, kubeflow, server, paper):
+    run_id = started(kubeflow, paper)
+    server.faults = [Fault(where, 200, page=True)]
+    with pytest.raises(ClusterError, match="no Kubeflow Pipelines, or wants a sign-in"):
+        (kubeflow.version(), kubeflow.get_run(run_id), upload(kubeflow, paper))
 
 
-def test_a_token_comes_from_a_file_and_is_never_shown(server, tmp_path):
+@pytest.mark.parametrize("behind_ui", [False, True])
+def test_the_release_is_told_by_the_api_server_and_by_the_ui(behind_ui, kubeflow, server):
+    server.behind_ui = behind_ui
+    assert kubeflow.version() == "2.17.0"
+    kubeflow.require_release()
+    server.tag = "2.4.1"
+    with pytest.raises(ClusterError, match=r"Kubeflow Pipelines 2\.4\.1 is older than 2\.15"):
+        kubeflow.require_release()
+
+
+def test_a_certificate_that_is_not_trusted_is_told_at_once(tmp_path):
+    with tls_server(tmp_path) as (port, certificate):
+        with pytest.raises(ClusterError, match=r"its certificate is not trusted.*; use --ca-cert"):
+            Kubeflow(Connection(f"https://localhost:{port}"), pause_seconds=60.0).version()
+        with pytest.raises(ClusterError, match="no Kubeflow Pipelines"):
+            Kubeflow(Connection(f"https://localhost:{port}", ca_cert=certificate)).version()
+
+
+@contextmanager
+def tls_server(folder: Path) -> Iterator[tuple[int, Path]]:
+    """A server with a certificate of its own, which answers with a page."""
+    certificate, key = folder / "certificate.pem", folder / "key.pem"
+    words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 1 -subj /CN=localhost"
+    files = ["-addext", "subjectAltName=DNS:localhost", "-keyout", str(key), "-out", str(certificate)]
+    subprocess.run(["openssl", *words.split(), *files], check=True, capture_output=True)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate, key)
+    with KfpServer(faults=[Fault("GET", 200, page=True)], tls=context) as running:
+        yield running.port, certificate
+
+
+def test_a_token_comes_from_a_file_is_read_anew_and_never_shown(server, tmp_path):
     server.token = "token-of-the-test"  # noqa: S105 - of this server alone
-    (tmp_path / "token").write_text("token-of-the-test\n")
-    assert Kubeflow(Connection(server.host, token_file=tmp_path / "token")).version() == "2.17.0"
-    (tmp_path / "token").write_text("wrong-token")
+    file = tmp_path / "token"
+    file.write_text("token-of-the-test\n")
+    kubeflow = Kubeflow(Connection(server.host, token_file=file))
+    assert kubeflow.version() == "2.17.0"
+    file.write_text("wrong-token")
     with pytest.raises(ForbiddenError, match="401") as raised:
-        Kubeflow(Connection(server.host, token_file=tmp_path / "token")).version()
+        kubeflow.version()
     assert "wrong-token" not in str(raised.value)
+    file.unlink()
+    with pytest.raises(ClusterError, match="--token-file cannot be read any more"):
+        kubeflow.version()
 
 
 @pytest.mark.parametrize(
@@ -218,14 +308,31 @@ def test_a_token_comes_from_a_file_and_is_never_shown(server, tmp_path):
     [
         (Connection(), "no Kubeflow Pipelines is named"),
         (Connection("localhost:8080"), "expected http://HOST:PORT"),
+        (
+            Connection("https://me:password@host"),
+            "^--host: expected a URL without user and password; use --token-file$",
+        ),
         (Connection("http://h", token_file=Path("nowhere")), "--token-file nowhere: No such file"),
-        (Connection("http://h", ca_cert=Path("nowhere")), "--ca-cert nowhere: no such file"),
+        (Connection("http://h", ca_cert=Path("nowhere")), "--ca-cert nowhere: No such file"),
     ],
 )
 def test_a_wrong_connection_is_told_before_any_request(connection, expected, monkeypatch):
     monkeypatch.delenv("KF_PIPELINES_ENDPOINT", raising=False)
     with pytest.raises(ConfigError, match=expected):
         Kubeflow(connection)
+
+
+def test_kfp_s_own_settings_name_the_namespace_or_are_refused(server, monkeypatch, tmp_path):
+    settings = tmp_path / "context.json"
+    monkeypatch.setattr("kfp.Client._LOCAL_KFP_CONTEXT", str(settings))
+    settings.write_text('{"namespace": "team"}')
+    Kubeflow(Connection(server.host)).experiment_id("mine")
+    assert [one.namespace for one in server.experiments.values()] == ["team"]
+    Kubeflow(Connection(server.host, namespace="other")).experiment_id("theirs")
+    assert [one.namespace for one in server.experiments.values()] == ["team", "other"]
+    settings.write_text("{")
+    with pytest.raises(ConfigError, match=r"context\.json: kfp's own settings are no JSON"):
+        Kubeflow(Connection(server.host))
 
 
 def test_a_version_is_named_by_its_content(kubeflow, paper):
@@ -239,25 +346,81 @@ def test_a_version_is_named_by_its_content(kubeflow, paper):
 COMMAND = ("submit", "--image", IMAGE, *(word for one in SMALL for word in ("--set", one)))
 
 
-def realfeatures(*words: str, host: str = "", **environment: str) -> subprocess.CompletedProcess:
-    surroundings = {**os.environ, "KF_PIPELINES_ENDPOINT": host, "REALFEATURES_STORE": "", **environment}
-    command = [sys.executable, "-m", "realfeatures.cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
+@pytest.fixture
+def call(server, monkeypatch, capsys, tmp_path):
+    """Call the command line in this process; returns exit code, standard output and standard error."""
+    monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.host)
+    monkeypatch.delenv("REALFEATURES_STORE", raising=False)
+    monkeypatch.setattr("realfeatures.cluster.watching.POLL_SECONDS", 0.01)
+    monkeypatch.setitem(Kubeflow.__init__.__kwdefaults__, "pause_seconds", 0.01)
+    monkeypatch.chdir(tmp_path)
+
+    def main(*words: str) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["realfeatures", *words])
+        code = cli.main()
+        return code, *capsys.readouterr()
+
+    return main
 
 
-def test_the_command_starts_a_run_and_says_how_to_watch_it(server):
-    done = realfeatures(*COMMAND, "--seed", "4", "--run-name", "mine", host=server.host)
-    assert done.returncode == 0, done.stderr
+def test_the_command_starts_a_run_and_says_where_it_is_and_how_to_watch_it(call, server):
+    code, out, err = call(*COMMAND, "--seed", "4", "--run-name", "mine")
+    assert code == 0, err
     ((run_id, run),) = server.runs.items()
     assert run.runtime_config.parameters["seed"] == 4
-    assert f"submit --watch {run_id}" in done.stdout
+    assert out.splitlines() == [
+        f"run {run_id}: {server.host}/#/runs/details/{run_id}",
+        f"watch it with: realfeatures submit --watch {run_id} --host {server.host}",
+    ]
 
 
-def test_the_exit_code_tells_whether_the_run_succeeded(server):
+def test_waiting_tells_the_tasks_and_where_the_report_is(call):
+    code, out, err = call(*COMMAND, "--wait", "--run-name", "mine")
+    assert code == 0, err
+    assert "evaluate natural features / supervised: attack, own head: succeeded" in err
+    assert "under runs/mine/" in out
+
+
+@pytest.mark.s3
+def test_the_report_is_fetched_from_the_store(call, store, tmp_path, monkeypatch):
+    for name in FILES:
+        (tmp_path / name).write_text(f"the {name} of mine")
+    publish(tmp_path, "mine", store)
+    monkeypatch.setenv("REALFEATURES_STORE", store.settings.location)
+    code, out, err = call(*COMMAND, "--wait", "--run-name", "mine", "--out", "fetched")
+    assert code == 0, err
+    assert out.endswith("report: fetched/report.html\n")
+    assert (tmp_path / "fetched/results.json").read_text() == "the results.json of mine"
+    code, _out, err = call(*COMMAND, "--wait", "--run-name", "other")
+    assert code == 2
+    assert "runs/other/report.html" in err.splitlines()[-1]
+
+
+def test_another_seed_or_name_is_no_other_version(call, server):
+    assert [call(*COMMAND, "--seed", seed)[0] for seed in "01"] == [0, 0]
+    assert len(server.versions) == 1
+    assert call(*COMMAND, "--no-cache")[0] == 0
+    assert len(server.versions) == 2
+
+
+def test_the_exit_code_tells_whether_the_run_succeeded(call, server):
     server.fails_at = "report"
-    done = realfeatures(*COMMAND, "--wait", host=server.host)
-    assert done.returncode == 1
-    assert "failed in task 'report'" in done.stderr.splitlines()[-1]
+    code, _out, err = call(*COMMAND, "--wait")
+    assert code == 1
+    last = err.splitlines()[-1]
+    assert "failed in task 'report'" in last
+    assert last.endswith(f"; see {server.host}/#/runs/details/{next(iter(server.runs))}")
+
+
+def test_a_server_that_goes_away_while_waiting_leaves_the_run_going(call, server):
+    server.faults = [Fault("GET /apis/v2beta1/runs", 503)]
+    code, _out, err = call(*COMMAND, "--wait")
+    assert code == 2
+    (run_id,) = server.runs
+    assert "answered 503" in err
+    assert f"the run goes on; look again with: realfeatures submit --watch {run_id}" in err.splitlines()[-1]
+    server.faults = []
+    assert call("submit", "--watch", run_id)[0] == 0
 
 
 @pytest.mark.parametrize(
@@ -271,12 +434,18 @@ def test_the_exit_code_tells_whether_the_run_succeeded(server):
         ((*COMMAND, "--preset", "imagenet"), "imagenet"),
     ],
 )
-def test_wrong_options_are_one_line_and_nothing_is_uploaded(words, expected, server):
-    done = realfeatures(*words, host=server.host)
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert expected in done.stderr
-    assert server.count("POST .*") == 0
+def test_wrong_options_are_one_line_and_nothing_is_asked(words, expected, call, server):
+    code, _out, err = call(*words)
+    assert code == 2
+    assert err.count("\n") == 1
+    assert expected in err
+    assert server.requests == []
+
+
+def test_an_image_without_a_digest_is_warned_of(call):
+    code, _out, err = call(*COMMAND, "--image", "realfeatures:dev")
+    assert code == 0
+    assert err.startswith("warning: realfeatures:dev is not pinned by its digest")
 
 
 def test_ctrl_c_while_waiting_leaves_the_run_going(server):

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from realfeatures import __version__
-from realfeatures.commands import diagnosis, experiment, kubeflow, results, schedule, storage
+from realfeatures.commands import diagnosis, experiment, kubeflow, results, schedule, storage, submit
 from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash, StoreUnavailableError, WorkerError
 from realfeatures.logs import log_to_stderr
 
@@ -20,6 +20,16 @@ UNAVAILABLE = 75
 """Exit code where the same command may work later (sysexits.h, EX_TEMPFAIL): a Job then tries again."""
 INTERRUPTED = 130
 """Exit code of a run that was stopped, as a shell gives it for Ctrl-C."""
+
+EXTRAS = {
+    "google": "kubeflow",  # protobuf, which comes with kfp
+    "kfp": "kubeflow",
+    "kfp_server_api": "kubeflow",
+    "kubernetes": "kubeflow",
+    "minio": "s3",
+    "tenacity": "kubeflow,s3",
+}
+"""The extra that a package comes with which not every command needs."""
 
 # A blank line between all, or the help would join them into one paragraph.
 EXAMPLES = """[bold]Examples[/bold]
@@ -69,7 +79,7 @@ def _options(
 for command in (experiment.run, experiment.plan, experiment.show, experiment.data):
     app.command()(command)
 app.command("compile")(kubeflow.compile_)
-app.command()(kubeflow.submit)
+app.command()(submit.submit)
 app.command()(results.compare)
 app.command()(diagnosis.doctor)
 app.add_typer(schedule.app, name="schedule")
@@ -93,6 +103,11 @@ def main() -> int:
         return 1
     except (KeyboardInterrupt, typer.Abort):
         code = INTERRUPTED
+    except ModuleNotFoundError as error:
+        extra = EXTRAS.get(str(error.name).partition(".")[0])
+        if extra is None:
+            raise
+        return _refuse(f"{error.name} is not installed, which this command needs; install realfeatures[{extra}]")
     except Exception as error:
         # typer's usage errors; their class has had three homes in as many of its releases
         if not hasattr(error, "format_message"):

@@ -6,6 +6,7 @@ Imports no torch: a plan of days of work takes a second.
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from realfeatures.config import DiffusionConfig, MaskedConfig, Preset, ResNetConfig
 from realfeatures.cost import Cost, estimate
@@ -17,6 +18,10 @@ from realfeatures.vocabulary import Paradigm
 
 RUN_NAME = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,61}[a-z0-9])?")
 """A Kubernetes label's value, in lower case, since some file systems take no other for different."""
+
+RUN_TIME = "[[ScheduledTime]]"
+"""In the name of a recurring run: Kubeflow puts the UTC time of each run in its place, as 20060102150405
+(kubeflow/pipelines, backend/src/common/util/parameter_formatter.go), but not in every release (issue #12494)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,6 +80,11 @@ def check_seeds(seeds: Sequence[int]) -> None:
             raise ConfigError(f"--seed {seed}: expected a whole number of at least 0")
         if seed in seeds[:position]:
             raise ConfigError(f"--seed {seed}: is named twice; name each seed once")
+
+
+def timed_name(name: str) -> str:
+    """Return a run's name with the time in UTC where Kubeflow left its placeholder for it."""
+    return name.replace(RUN_TIME, datetime.now(UTC).strftime("%Y%m%d%H%M%S"))
 
 
 def check_run_name(name: str) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from realfeatures.cluster.kubernetes_api import NoClusterError
+from realfeatures.cluster.kubernetes_api import ForbiddenError, NoClusterError
 from realfeatures.errors import RealFeaturesError
 
 
@@ -45,19 +45,23 @@ def unknown(check: str, text: str, remedy: str = "") -> Finding:
     return Finding(check, Outcome.UNKNOWN, text, remedy)
 
 
+def parts(error: RealFeaturesError) -> tuple[str, str]:
+    """Return what is wrong, and the remedy that an error's line ends with."""
+    text, _, remedy = str(error).partition("; ")
+    return text, remedy
+
+
 def examine(checks: dict[str, Check]) -> Iterator[Finding]:
     """Make the checks one by one; one that fails hides no other."""
+    told = False
     for name, check in checks.items():
         try:
             yield check()
         except NoClusterError as error:
-            # Told once.
-            first = name == next(iter(checks))
-            yield _problem_of(name, error) if first else unknown(name, "skipped: no cluster")
+            yield unknown(name, "skipped: no cluster") if told else problem(name, *parts(error))
+            told = True
+        except ForbiddenError as error:
+            # A run may work all the same: it does not need what only looks.
+            yield unknown(name, *parts(error))
         except RealFeaturesError as error:
-            yield _problem_of(name, error)
-
-
-def _problem_of(name: str, error: RealFeaturesError) -> Finding:
-    text, _, remedy = str(error).partition("; ")
-    return problem(name, text, remedy)
+            yield problem(name, *parts(error))

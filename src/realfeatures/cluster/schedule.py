@@ -9,10 +9,7 @@ from realfeatures.cluster.kubeflow_api import Kubeflow
 from realfeatures.cluster.kubernetes_api import ClusterError
 from realfeatures.cluster.submit import Version, parameters, reference
 from realfeatures.errors import ConfigError
-
-RUN_TIME = "[[ScheduledTime]]"
-"""Kubeflow puts the UTC time of each run in its place, as 20060102150405: kubeflow/pipelines,
-backend/src/crd/controller/scheduledworkflow/util/parameter_formatter.go."""
+from realfeatures.plan import RUN_TIME
 
 UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SHORTEST_SECONDS = 60
@@ -32,7 +29,7 @@ class Timing:
     interval_seconds: int | None = None
 
     def __str__(self) -> str:
-        return f"cron {self.cron} (UTC)" if self.cron else f"every {self.interval_seconds} s"
+        return f"cron {self.cron} (UTC)" if self.cron else f"every {_in_words(self.interval_seconds or 0)}"
 
 
 @dataclass(frozen=True)
@@ -73,6 +70,11 @@ def _seconds(text: str) -> int:
     return max(SHORTEST_SECONDS, int(match[1]) * UNIT_SECONDS[match[2]])
 
 
+def _in_words(seconds: int) -> str:
+    unit = next((unit for unit in ("d", "h", "m") if seconds and seconds % UNIT_SECONDS[unit] == 0), None)
+    return f"{seconds // UNIT_SECONDS[unit]}{unit}" if unit else f"{seconds}s"
+
+
 def wanted(
     name: str, version: Version, timing: Timing, *, experiment_id: str, seed: int, overrides: str, enabled: bool
 ) -> Any:
@@ -102,35 +104,57 @@ def wanted(
 def apply(kubeflow: Kubeflow, schedule: Any) -> Applied:
     """Bring the recurring run of a name into the wanted form; one that has it is left alone.
 
-    Kubeflow can change none, so the new one is made first, asleep; then the old ones go, then the new one wakes: at
-    no time are two awake, and a failure on the way leaves the old one or the new one.
+    Kubeflow can change none. The new one is made asleep, the old ones are put to sleep, the new one wakes, and the old
+    ones go: two are never awake, and whatever is refused on the way leaves what was there as it was.
 
     Raises:
         ClusterError: the server refuses or does not answer; says what is there now.
     """
     existing = [one for one in kubeflow.schedules() if one.display_name == schedule.display_name]
     same = [one for one in existing if _form(one) == _form(schedule)]
-    if same and len(existing) == 1:
-        return Applied(str(same[0].recurring_run_id), "unchanged")
-    awake = schedule.mode
-    schedule.mode = "DISABLE"
+    if same:  # others of its name are left from a change that was stopped
+        others = [one for one in existing if one is not same[0]]
+        _delete_old(kubeflow, others)
+        return Applied(str(same[0].recurring_run_id), "replaced" if others else "unchanged")
+    awake, schedule.mode = schedule.mode, "DISABLE"
     new = str(kubeflow.create_schedule(schedule).recurring_run_id)
     try:
-        for one in existing:
-            kubeflow.delete_schedule(str(one.recurring_run_id))
-    except ClusterError as error:
-        kubeflow.delete_schedule(new)
-        raise ClusterError(f"{error}; the old schedule is still there, the new one is not") from None
-    if awake == "ENABLE":
-        _wake(kubeflow, new)
+        for one in _awake(existing):
+            kubeflow.disable_schedule(str(one.recurring_run_id))
+        if awake == "ENABLE":
+            kubeflow.enable_schedule(new)
+    except BaseException as error:  # Ctrl-C too
+        _restore(kubeflow, new, _awake(existing), cause=error)
+        raise
+    _delete_old(kubeflow, existing)
     return Applied(new, "replaced" if existing else "created")
 
 
-def _wake(kubeflow: Kubeflow, schedule_id: str) -> None:
+def _awake(schedules: list[Any]) -> list[Any]:
+    return [one for one in schedules if one.mode == "ENABLE"]
+
+
+def _restore(kubeflow: Kubeflow, new: str, awake: list[Any], *, cause: BaseException) -> None:
+    """Take the new one away, and wake those that were awake."""
     try:
-        kubeflow.enable_schedule(schedule_id)
+        kubeflow.delete_schedule(new)
+        for one in awake:
+            kubeflow.enable_schedule(str(one.recurring_run_id))
     except ClusterError as error:
-        raise ClusterError(f"{error}; the new schedule is there and asleep: run the same command again") from None
+        raise ClusterError(
+            f"{cause}; neither can what was there be restored ({error}): look at `realfeatures schedule list`, and run"
+            " the same command again"
+        ) from None
+
+
+def _delete_old(kubeflow: Kubeflow, old: list[Any]) -> None:
+    try:
+        for one in old:
+            kubeflow.delete_schedule(str(one.recurring_run_id))
+    except ClusterError as error:
+        raise ClusterError(
+            f"{error}; the new schedule is at work, an older one is still there: run the same command again"
+        ) from None
 
 
 def delete(kubeflow: Kubeflow, name: str) -> int:
@@ -164,6 +188,7 @@ def _form(schedule: Any) -> Mapping[str, Any]:
             for name, value in ((schedule.runtime_config and schedule.runtime_config.parameters) or {}).items()
         },
         "timing": timing_of(schedule),
+        "experiment": schedule.experiment_id,
         "mode": schedule.mode,
         "max_concurrency": str(schedule.max_concurrency),
         "no_catchup": bool(schedule.no_catchup),

@@ -1,8 +1,9 @@
 """The command that says what of cluster, store and rights is not as a run needs it."""
 
 import json
-from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from collections import Counter
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -13,8 +14,9 @@ from realfeatures.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from realfeatures.cluster.doctor import Need
     from realfeatures.cluster.findings import Finding
+    from realfeatures.cluster.need import Need
+    from realfeatures.config import Preset
 
 PROBLEM_FOUND = 1
 """Exit code where something is not as a run needs it."""
@@ -43,7 +45,11 @@ def doctor(
 ) -> None:
     """Look whether cluster, object store and rights are as a run needs them; each line ok, problem or unknown.
 
-    Looks only, but for one small object that is written to the store and deleted. Exit code 1: something is wrong.
+    Unknown is what these credentials may not look at, or what only a run can show. Exit code 1: there is a problem.
+
+    Looks only, but for one small object that is written to the store and deleted.
+
+    Where Kubeflow is named, by --host or its variable, it looks for what a pipeline needs; else for the plain Job.
 
     [bold]Examples[/bold]
 
@@ -55,21 +61,19 @@ def doctor(
 
       realfeatures doctor --only secret --only "object store" --json
     """
+    from realfeatures.cluster.connection import Connection, is_named
     from realfeatures.cluster.doctor import check_kubeflow, check_store, kubernetes_checks
     from realfeatures.cluster.findings import Outcome, examine
-    from realfeatures.cluster.kubeflow_api import Connection
     from realfeatures.cluster.kubernetes_api import connect
 
+    connection = Connection(host, None, token_file, ca_cert)
     need = _need(
-        preset,
-        assignments or (),
-        profile=profile,
-        profile_assignments=profile_assignments or (),
+        *_chosen(preset, assignments or (), profile, profile_assignments or ()),
         namespace=namespace,
         service_account=service_account,
         image=image,
+        kubeflow=is_named(connection),
     )
-    connection = Connection(host, None, token_file, ca_cert)
     checks = {
         **kubernetes_checks(lambda: connect(context), need),
         "kubeflow": lambda: check_kubeflow(connection),
@@ -87,32 +91,42 @@ def doctor(
         raise typer.Exit(PROBLEM_FOUND)
 
 
-def _need(
-    preset: str,
-    assignments: "Sequence[str]",
-    *,
-    profile: str | None,
-    profile_assignments: "Sequence[str]",
-    namespace: str,
-    service_account: str,
-    image: str | None,
-) -> "Need":
-    from realfeatures.cluster.doctor import Need
+def _chosen(
+    preset: str, assignments: "Sequence[str]", profile: str | None, profile_assignments: "Sequence[str]"
+) -> tuple["Preset", Any]:
     from realfeatures.pipelines.profiles import load_profile
     from realfeatures.presets import load_preset
 
-    device = load_preset(preset, assignments).runtime.device
-    chosen = load_profile(profile or ("gpu" if device == "cuda" else "cpu"), profile_assignments)
-    return Need(
+    loaded = load_preset(preset, assignments)
+    default = "gpu" if loaded.runtime.device == "cuda" else "cpu"
+    return loaded, load_profile(profile or default, profile_assignments)
+
+
+def _need(
+    preset: "Preset", profile: Any, *, namespace: str, service_account: str, image: str | None, kubeflow: bool
+) -> "Need":
+    """Return what a run asks of the cluster, through Kubeflow or as the plain Job."""
+    from realfeatures.cluster.need import FOLLOWING, PODS_OF_KUBEFLOW, Need
+    from realfeatures.grid import cells
+
+    job = Need(
         namespace=namespace,
         service_account=service_account,
-        secret=chosen.store.secret,
+        secret=profile.store.secret,
         image=image,
-        pull_policy=chosen.image_pull_policy,
-        accelerator=chosen.accelerator,
-        cpu=chosen.cpu,
-        memory=chosen.memory,
+        pull_policy=profile.image_pull_policy,
+        accelerator=profile.accelerator,
+        cpu=profile.cpu,
+        memory=profile.memory,
+        node_selector=profile.node_selector,
+        tolerations=profile.tolerations,
     )
+    if not kubeflow:
+        return job
+    widest = max(Counter(cell.stage for cell in cells(preset, (0,))).values())
+    # The plain Job's manifest wants the secret; a pipeline is given it with a store.
+    secret = job.secret if profile.store.location else None
+    return replace(job, secret=secret, side_by_side=widest, rights=FOLLOWING, pods_rights=PODS_OF_KUBEFLOW)
 
 
 def _show(found: "Sequence[Finding]") -> None:

@@ -1,6 +1,7 @@
 """The commands that compile the Kubeflow pipeline and run it on a cluster."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,11 +15,6 @@ if TYPE_CHECKING:
     from realfeatures.cluster.kubeflow_api import Kubeflow
     from realfeatures.cluster.submit import Version
     from realfeatures.grid import Cell
-
-RUN_FAILED = 1
-"""Exit code where a run on Kubeflow ended without success."""
-INTERRUPTED = 130
-"""As the command line's."""
 
 
 def _seed(text: str) -> int:
@@ -140,156 +136,67 @@ def open_kubeflow(host: str | None, namespace: str | None, token_file: Path | No
 
     Raises:
         ConfigError: none is named.
-        ClusterError: it does not answer, or is something else.
+        ClusterError: it does not answer, is something else, or too old.
     """
-    from realfeatures.cluster.kubeflow_api import Connection, Kubeflow
+    from realfeatures.cluster.connection import Connection
+    from realfeatures.cluster.kubeflow_api import Kubeflow
 
     kubeflow = Kubeflow(Connection(host, namespace, token_file, ca_cert))
-    kubeflow.version()
+    kubeflow.require_release()
     return kubeflow
 
 
-def submit(
-    image: Annotated[
-        str | None, typer.Option("--image", help="Container image that every task runs in.", show_default="required")
-    ] = None,
-    preset: PresetOption = "digits",
-    seed: FirstSeedOption = 0,
-    repetitions: RepetitionsOption = 1,
-    assignments: SetOption = None,
-    profile: ProfileOption = None,
-    profile_assignments: ProfileSetOption = None,
-    overrides: OverridesOption = "{}",
-    run_name: Annotated[
-        str | None, typer.Option("--run-name", help="Also names the report.", show_default="PRESET-seedN")
-    ] = None,
-    experiment: ExperimentOption = "realfeatures",
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever Kubeflow remembers.")] = False,
-    wait: Annotated[bool, typer.Option("--wait", help="Watch the run to its end and fetch the report.")] = False,
-    watch: Annotated[str | None, typer.Option("--watch", metavar="RUN_ID", help="Watch a run; start none.")] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", help="Folder for the report.", show_default="runs/RUN_NAME")
-    ] = None,
-    host: HostOption = None,
-    namespace: NamespaceOption = None,
-    token_file: TokenOption = None,
-    ca_cert: CaOption = None,
-) -> None:
-    """Run an experiment on Kubeflow: upload its pipeline as a version, start a run, and with --wait watch it.
+def check_image(image: str) -> None:
+    """Warn of an image that is not pinned by its digest.
 
-    Equal pipelines are one version: submitting twice uploads once. Ctrl-C while waiting leaves the run going.
-    The report comes from the object store that REALFEATURES_STORE names. Exit code 1: the run failed.
-
-    [bold]Examples[/bold]
-
-      kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80 &
-
-      realfeatures submit --host http://localhost:8080 --image registry.example/realfeatures@sha256:... --wait
-
-      realfeatures submit --preset digits --image IMAGE --seed 3 --overrides '{"probe.epochs": 5}' --run-name long-probe
-
-      realfeatures submit --watch 5a3c...
+    Raises:
+        ConfigError: none is named.
     """
-    from realfeatures.plan import check_run_name
-
-    name = run_name or f"{preset}-seed{seed}"
-    check_run_name(name)
-    if watch is None:
-        _check_image(image)
-        _check_overrides(preset, assignments or (), overrides)
-    kubeflow = open_kubeflow(host, namespace, token_file, ca_cert)
-    if watch is None:
-        watch = _start(
-            kubeflow,
-            experiment=experiment,
-            run_name=name,
-            overrides=overrides,
-            preset=preset,
-            seed=seed,
-            repetitions=repetitions,
-            assignments=assignments or (),
-            image=str(image),
-            profile=profile,
-            profile_assignments=profile_assignments or (),
-            cache=not no_cache,
-        )
-        typer.echo(f"run {watch}: {kubeflow.host}/#/runs/details/{watch}")
-        if not wait:
-            typer.echo(f"watch it with: realfeatures submit --watch {watch} --host {kubeflow.host}")
-            return
-    _follow(kubeflow, watch, out)
-
-
-def _check_image(image: str | None) -> None:
-    if not (image or "").strip():
+    if not image.strip():
         raise ConfigError("--image: expected an image, such as registry.example/realfeatures@sha256:...")
-    if "@sha256:" not in str(image):
-        # Kubeflow's cache takes two images of one tag for the same.
+    if "@sha256:" not in image:
+        # No error: an image that was loaded into the nodes, as into kind's, has no digest.
         typer.echo(
-            f"warning: {image} is not pinned by its digest (NAME@sha256:...): use --no-cache if the tag moves", err=True
+            f"warning: {image} is not pinned by its digest (NAME@sha256:...): if its tag moves, Kubeflow's cache"
+            " takes the old image's results for the new one's",
+            err=True,
         )
 
 
-def _check_overrides(preset: str, assignments: Sequence[str], overrides: str) -> None:
+def check_overrides(preset: str, assignments: Sequence[str], overrides: str) -> None:
+    """Refuse what the first task of a run would refuse.
+
+    Raises:
+        ConfigError: no JSON object, an unknown key, or a value that is not usable.
+    """
     from realfeatures.overrides import override, parse_overrides
     from realfeatures.presets import load_preset
 
     override(load_preset(preset, assignments), parse_overrides(overrides))
 
 
-def _start(kubeflow: "Kubeflow", *, experiment: str, run_name: str, overrides: str, seed: int, **pipeline: Any) -> str:
-    from realfeatures.cluster.submit import start
-
-    version = upload_version(kubeflow, seed=seed, **pipeline)
-    return start(kubeflow, version, experiment=experiment, run_name=run_name, seed=seed, overrides=overrides)
-
-
-def upload_version(kubeflow: "Kubeflow", **pipeline: Any) -> "Version":
-    """Compile what `compile_to` is asked for and upload it; the run form's default seed is always 0.
+@contextmanager
+def compiled(**pipeline: Any) -> Iterator[Path]:
+    """Yield the file of what `compile_to` is asked for; it is gone afterwards.
 
     Raises:
         ConfigError, DataError: an option or the data set is not usable.
+    """
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "paper.yaml"
+        # The seed is given with the run: another one is no other version of the pipeline.
+        compile_to(path, seed=0, **pipeline)
+        yield path
+
+
+def upload_version(kubeflow: "Kubeflow", path: Path) -> "Version":
+    """Upload a compiled pipeline, unless the server has it, and say which version it is.
+
+    Raises:
         ClusterError: the server refuses or does not answer.
     """
     from realfeatures.cluster.submit import upload
 
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "paper.yaml"
-        # The seed is given with the run: another one is no other version.
-        compile_to(path, **{**pipeline, "seed": 0})
-        version = upload(kubeflow, path)
+    version = upload(kubeflow, path)
     typer.echo(f"pipeline {version.pipeline}, version {version.version}", err=True)
     return version
-
-
-def _follow(kubeflow: "Kubeflow", run_id: str, out: Path | None) -> None:
-    """Show a run until it is finished, then fetch its report."""
-    from realfeatures.cluster.submit import RunFailed, require_success
-    from realfeatures.cluster.watching import follow
-
-    try:
-        state = follow(kubeflow, run_id)
-    except KeyboardInterrupt:
-        typer.echo(
-            f"the run goes on; look again with: realfeatures submit --watch {run_id} --host {kubeflow.host}", err=True
-        )
-        raise typer.Exit(INTERRUPTED) from None
-    try:
-        require_success(state)
-    except RunFailed as failed:
-        typer.echo(f"error: {failed}", err=True)
-        raise typer.Exit(RUN_FAILED) from None
-    _fetch(state.name, out)
-
-
-def _fetch(run_name: str, out: Path | None) -> None:
-    from realfeatures.store import ObjectStore
-    from realfeatures.store.reports import fetch
-
-    store = ObjectStore.from_environment()
-    if store is None:
-        typer.echo("done; its report is in the UI, at the task `report` (set REALFEATURES_STORE to fetch it)")
-        return
-    folder = out or Path("runs") / run_name
-    fetch(run_name, folder, store)
-    typer.echo(f"report: {folder / 'report.html'}")

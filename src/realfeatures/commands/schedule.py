@@ -16,6 +16,9 @@ from realfeatures.commands.kubeflow import (
     ProfileSetOption,
     RepetitionsOption,
     TokenOption,
+    check_image,
+    check_overrides,
+    compiled,
     open_kubeflow,
     upload_version,
 )
@@ -74,18 +77,19 @@ def apply(
     if len(name) > LONGEST_NAME:
         raise ConfigError(f"{name!r}: expected at most {LONGEST_NAME} characters, since runs add a time")
     timing = schedule.parse_timing(cron=cron, every=every)
-    kubeflow = open_kubeflow(host, namespace, token_file, ca_cert)
-    version = upload_version(
-        kubeflow,
+    check_image(image)
+    check_overrides(preset, assignments or (), overrides)
+    with compiled(
         preset=preset,
-        seed=seed,
         repetitions=repetitions,
         assignments=assignments or (),
         image=image,
         profile=profile,
         profile_assignments=profile_assignments or (),
         cache=cache,
-    )
+    ) as path:
+        kubeflow = open_kubeflow(host, namespace, token_file, ca_cert)
+        version = upload_version(kubeflow, path)
     wanted = schedule.wanted(
         name,
         version,
@@ -122,7 +126,7 @@ def list_(
         table.add_row(
             one.display_name,
             str(timing_of(one)),
-            str(one.mode).lower() + "d",
+            "disabled" if one.mode == "DISABLE" else "enabled",
             version.pipeline_version_id if version else "the latest",
         )
     table_console().print(table)
@@ -148,6 +152,8 @@ def delete(
     kubeflow = open_kubeflow(host, namespace, token_file, ca_cert)
     if not any(one.display_name == name for one in kubeflow.schedules()):
         raise ConfigError(f"{name!r}: there is no such schedule; `realfeatures schedule list` shows what there is")
-    if yes or typer.confirm(f"delete the schedule {name}?"):
-        schedule.delete(kubeflow, name)
-        typer.echo(f"{name}: deleted")
+    if not (yes or typer.confirm(f"delete the schedule {name}?")):
+        typer.echo(f"{name}: kept")
+        return
+    schedule.delete(kubeflow, name)
+    typer.echo(f"{name}: deleted")

@@ -17,7 +17,7 @@ from realfeatures.kfp_runtime.cells import Order, parse_order, require_code, res
 from realfeatures.kfp_runtime.metrics import ConfusionMatrix, log_confusion, log_metrics
 from realfeatures.kfp_runtime.records import Artifact, gather, pack_record
 from realfeatures.logs import log_to_stderr
-from realfeatures.plan import check_run_name
+from realfeatures.plan import check_run_name, timed_name
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import ObjectStore
@@ -55,7 +55,7 @@ def configure_run(
     """
     with one_line_errors():
         require_code(code)
-        check_run_name(run_name)
+        check_run_name(timed_name(run_name))
         store = cell_store()
         if store is not None:
             store.provide(Preset.model_validate_json(preset).data)
@@ -150,6 +150,8 @@ def publish_report(
 
     with one_line_errors(), tempfile.TemporaryDirectory() as temporary:
         require_code(code)
+        # Once: the report names, reads and publishes the same run.
+        run_name = timed_name(run_name)
         experiment, numbers = Preset.model_validate_json(preset), json.loads(seeds)
         out = Path(temporary)
         gather(records, parts, out / "cells")
