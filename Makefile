@@ -28,8 +28,9 @@ $(STAMP): requirements.lock pyproject.toml
 demo: $(STAMP) ## Run the whole experiment, small, on scikit-learn's digits: two seeds, a few minutes
 	$(BIN)/realfeatures run --preset digits --seed 0 --seed 1 --out runs/demo
 
-test: $(STAMP) ## Run the default tests: under 3 minutes on 2 cores
-	$(BIN)/pytest --numprocesses 2 -m "not slow and not gpu and not docker and not s3 and not cluster"
+# loadfile: what the tests of a file share is made once.
+test: $(STAMP) ## Run the default tests on two cores, a few minutes
+	$(BIN)/pytest --numprocesses 2 --dist loadfile -m "not slow and not gpu and not docker and not s3 and not cluster"
 
 test-all: $(STAMP) ## Run every test that this machine can run
 	$(BIN)/pytest

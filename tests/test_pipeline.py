@@ -401,24 +401,12 @@ def run_in_kfp(preset: Preset, folder: Path, *, repetitions: int = 1, **form: An
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("selection", "form", "overrides"),
-    [
-        (("paradigms=supervised,contrastive", "features=natural,non_robust"), {}, ()),
-        (
-            ("paradigms=supervised", "features=natural"),
-            {"seed": 3, "overrides": '{"attack.pgd_steps": 3}'},
-            ("attack.pgd_steps=3",),
-        ),
-    ],
-    ids=["one seed", "two seeds, by the run form"],
-)
-def test_kfp_gives_the_bytes_of_the_one_machine_run(selection, form, overrides, tmp_path):
-    preset = load_preset("digits", [*TINY, *selection])
-    first = form.get("seed", 0)
-    run_in_kfp(preset, tmp_path, repetitions=2 if form else 1, **form)
-    same = load_preset("digits", [*TINY, *selection, *overrides])
-    plan = run_experiment(same, seeds=[first, first + 1] if form else [0], out=tmp_path / "out", jobs=1)
+def test_two_repetitions_by_the_run_form_give_the_bytes_of_the_one_machine_run(tmp_path):
+    """One repetition of more sets and paradigms: test_docker_pipeline.py, in processes and in containers."""
+    settings = [*TINY, "paradigms=supervised", "features=natural"]
+    run_in_kfp(load_preset("digits", settings), tmp_path, repetitions=2, seed=3, overrides='{"attack.pgd_steps": 3}')
+    same = load_preset("digits", [*settings, "attack.pgd_steps=3"])
+    plan = run_experiment(same, seeds=[3, 4], out=tmp_path / "out", jobs=1)
 
     in_kfp = dict(artifacts(tmp_path / "kfp", "*/*/*/manifest.json"))
     expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
