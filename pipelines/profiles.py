@@ -129,7 +129,7 @@ class _Carrier:
 PROFILES = {
     "cpu": Profile(name="cpu"),
     # A GPU is fed by one process; 4 cores leave its host code room for JPEG, caches and checkpoints.
-    # 24 hours: chosen, above the hours that the longest stage of `paper`, its diffusion, needs of one fast GPU.
+    # All chosen, none measured on a GPU yet; a stage that meets its 24 hours goes on from its checkpoint.
     "gpu": Profile(
         name="gpu",
         accelerator="nvidia.com/gpu",

@@ -85,7 +85,7 @@ REFUSED = [
     (["run", "--seed", "-1"], "--seed -1: expected a whole number of at least 0"),
     (["run", "--seed", "3", "--seed", "3"], "--seed 3: is named twice"),
     (["run", "--seed", "zero"], "--seed 'zero': expected a whole number of at least 0"),
-    (["run", "--jobs", "0"], "--jobs 0: expected at least 1"),
+    (["run", "--jobs", "0"], "--jobs 0: expected a whole number of at least 1"),
     (["run", "--jobs", "all"], "--jobs 'all': expected a whole number of at least 1"),
     (["run", "--speed", "9"], "--speed"),
     (["walk"], "walk"),
@@ -116,7 +116,7 @@ def test_the_installed_command_exits_with_the_code(tmp_path):
         cwd=tmp_path,
     )
     assert refused.returncode == 2
-    assert refused.stderr == "error: --jobs 0: expected at least 1\n"
+    assert refused.stderr == "error: --jobs 0: expected a whole number of at least 1\n"
 
 
 def test_help_has_examples_and_imports_nothing_slow():

@@ -74,7 +74,7 @@ def run_experiment(
     """
     jobs = default_jobs(preset) if jobs is None else jobs
     if jobs < 1:
-        raise ConfigError(f"--jobs {jobs}: expected at least 1")
+        raise ConfigError(f"--jobs {jobs}: expected a whole number of at least 1")
     name = preset.name if name is None else name
     check_run_name(name)
     if store is not None:

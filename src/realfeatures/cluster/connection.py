@@ -1,6 +1,5 @@
 """How Kubeflow Pipelines' API server is reached: address, credentials, and a client whose answers are checked."""
 
-import json
 import os
 import warnings
 from dataclasses import dataclass
@@ -8,13 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from realfeatures.cluster.answers import require_json
 from realfeatures.errors import ConfigError
 
 ENDPOINT_VARIABLE = "KF_PIPELINES_ENDPOINT"
-
-
-class NoAnswerOfKubeflowError(Exception):
-    """Something answered, such as a sign-in page, but not with what Kubeflow Pipelines' API answers with."""
 
 
 class CertificateError(Exception):
@@ -68,7 +64,7 @@ def connect(connection: Connection) -> Any:
     api_client = client._run_api.api_client
     # urllib3's own retries are silent, and multiply ours.
     api_client.rest_client.pool_manager.connection_pool_kw["retries"] = False
-    _require_json(api_client)
+    require_json(api_client)
     _tell_certificates(api_client)
     return client
 
@@ -100,22 +96,6 @@ def _require_readable(option: str, path: Path) -> None:
         path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{option} {path}: {error.strerror}") from None
-
-
-def _require_json(api_client: Any) -> None:
-    """Let the client refuse an answer that is no JSON object; its own reading makes an empty one of a web page."""
-    deserialize = api_client.deserialize
-
-    def checked(response: Any, kind: Any) -> Any:
-        try:
-            content = json.loads(response.data)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            raise NoAnswerOfKubeflowError
-        return deserialize(response, kind)
-
-    api_client.deserialize = checked
 
 
 def _tell_certificates(api_client: Any) -> None:

@@ -1,11 +1,11 @@
 """Asking a Kubernetes API server, with what can go wrong on the way told in one line."""
 
-import json
 import os
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
+from realfeatures.cluster.answers import ForeignAnswerError, require_json
 from realfeatures.errors import RealFeaturesError
 
 REQUEST_SECONDS = 10.0
@@ -28,10 +28,6 @@ class MissingError(ClusterError):
 
 class ForbiddenError(ClusterError):
     """These credentials may not ask for it."""
-
-
-class NoAnswerOfKubernetesError(Exception):
-    """Something answered, such as a sign-in page, but not with what a Kubernetes API server answers with."""
 
 
 def connect(context: str | None = None) -> Any:
@@ -60,24 +56,8 @@ def connect(context: str | None = None) -> Any:
     settings.retries = False  # the library's own are silent and slow
     settings.client_side_validation = False  # a server may leave out what the library's model requires
     api_client = client.ApiClient(settings)
-    _require_json(api_client)
+    require_json(api_client)
     return api_client
-
-
-def _require_json(api_client: Any) -> None:
-    """Let the client refuse an answer that is no JSON object; its own reading makes an empty one of a web page."""
-    deserialize = api_client.deserialize
-
-    def checked(response: Any, kind: Any) -> Any:
-        try:
-            content = json.loads(response.data)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict):
-            raise NoAnswerOfKubernetesError
-        return deserialize(response, kind)
-
-    api_client.deserialize = checked
 
 
 class Cluster:
@@ -131,7 +111,7 @@ def ask(what: str, request: Callable[..., Result], *arguments: Any, **named: Any
         raise ClusterError(
             f"{what}: the API server does not answer ({reason}); check KUBECONFIG and the network"
         ) from None
-    except NoAnswerOfKubernetesError:
+    except ForeignAnswerError:
         raise ClusterError(f"{what}: what answers is no Kubernetes API server; check KUBECONFIG") from None
 
 

@@ -4,7 +4,8 @@ import json
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from realfeatures.cluster.connection import CertificateError, NoAnswerOfKubeflowError
+from realfeatures.cluster.answers import ForeignAnswerError
+from realfeatures.cluster.connection import CertificateError
 from realfeatures.cluster.kubernetes_api import ClusterError, ForbiddenError, MissingError
 
 if TYPE_CHECKING:
@@ -57,7 +58,7 @@ def told(error: Exception, where: str) -> ClusterError | None:
 
     if isinstance(error, ApiException):
         return _refusal(error, where)
-    if isinstance(error, NoAnswerOfKubeflowError):
+    if isinstance(error, ForeignAnswerError):
         return ClusterError(
             f"{where}: what answers is no Kubeflow Pipelines, or wants a sign-in; check --host and --token-file"
         )

@@ -36,12 +36,15 @@ def whole_number(text: str, *, option: str, least: int) -> int:
     """Return an option's value as a number.
 
     Raises:
-        ConfigError: it is none.
+        ConfigError: it is none, or below the least.
     """
     try:
-        return int(text)
+        value = int(text)
     except ValueError:
         raise ConfigError(f"{option} {text!r}: expected a whole number of at least {least}") from None
+    if value < least:
+        raise ConfigError(f"{option} {value}: expected a whole number of at least {least}")
+    return value
 
 
 PresetOption = Annotated[str, typer.Option("--preset", "-p", help="digits, cifar10-small, cifar10-gpu or paper.")]
