@@ -9,7 +9,7 @@ CA_SECRET = --secret "id=ca,src=$(CA)"
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all bench lint types lock image image-name kind-up kind-run kind-down clean
+.PHONY: help install demo test test-all bench results lint types lock image image-name kind-up kind-run kind-down clean
 
 help: ## Explain every verb
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ test-all: $(STAMP) ## Run every test that this machine can run
 bench: $(STAMP) ## Measure images/s of every stage, and our choices as ratios; BENCH="--preset digits" changes what
 	$(BIN)/python benchmarks/stages.py $(BENCH)
 	$(BIN)/python benchmarks/commands.py
+
+results: $(STAMP) ## Write docs/results.md from the committed runs under results/
+	$(BIN)/python -m realfeatures.reporting.committed results docs/results.md
 
 lint: $(STAMP) ## Check style, layering and formatting
 	$(BIN)/ruff check .

@@ -12,13 +12,18 @@ from typing import Any, NamedTuple, get_args
 
 from kfp import dsl
 
+from realfeatures.components.at_timestep import at_timestep
 from realfeatures.components.attack import attack
 from realfeatures.components.collect import collect
 from realfeatures.components.linear_probe import linear_probe
+from realfeatures.components.loss_curves import loss_curves
 from realfeatures.components.match_representations import match_representations
+from realfeatures.components.nearest_neighbours import nearest_neighbours
 from realfeatures.components.perturb_towards_targets import perturb_towards_targets
 from realfeatures.components.prepare_data import prepare_data
 from realfeatures.components.pretrain import pretrain
+from realfeatures.components.relabel import relabel
+from realfeatures.components.transfer import transfer
 from realfeatures.grid import Cell
 from realfeatures.kfp_runtime.cells import ADDRESSES, CODE
 from realfeatures.pipelines.naming import slug
@@ -31,13 +36,18 @@ COMPONENTS: dict[str, Any] = {
         pretrain,
         match_representations,
         perturb_towards_targets,
+        relabel,
+        at_timestep,
         linear_probe,
+        nearest_neighbours,
         attack,
+        transfer,
+        loss_curves,
     )
 }
 """The component of every stage, by the stage's name."""
 
-MAX_PARTS = 6
+MAX_PARTS = 18
 """The ports that `collect` and `report` have for nested pipelines."""
 
 RECORDS = "records"
@@ -161,6 +171,19 @@ def nest(
     nested.__signature__ = _signature(needed, returned, classes)  # type: ignore[attr-defined]
     pipeline = dsl.pipeline(name=slug(name))(nested)
     return Nested(name, pipeline, needed, returned)
+
+
+def in_order(steps: Sequence[Step]) -> list[Step]:
+    """Return steps with each after those that it reads from; what none of them makes is there already."""
+    waiting = list(steps)
+    ordered: list[Step] = []
+    while waiting:
+        unmade = {key for step in waiting for key in _made(step)}
+        # A nested pipeline may read its own cells.
+        ready = next(step for step in waiting if not unmade.intersection(_needed(step)).difference(_made(step)))
+        waiting.remove(ready)
+        ordered.append(ready)
+    return ordered
 
 
 def output_port(component: Any) -> str:

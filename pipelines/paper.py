@@ -18,15 +18,17 @@ from realfeatures.components.configure import configure
 from realfeatures.components.report import report
 from realfeatures.config import Preset
 from realfeatures.errors import ConfigError
+from realfeatures.experiments import CONSTRUCTED, NONE
 from realfeatures.grid import Cell, cells, images_key
 from realfeatures.kfp_runtime.cells import slot, structure
 from realfeatures.pipelines.naming import executor_functions, name_components, number_tasks, share_executors
-from realfeatures.pipelines.nesting import CELLS, MAX_PARTS, Level, Step, Task, nest, port_name
+from realfeatures.pipelines.nesting import CELLS, MAX_PARTS, Level, Step, Task, in_order, nest, port_name
 from realfeatures.pipelines.profiles import Profile
 from realfeatures.pipelines.selecting import forget_results, select_texts, text_named
 from realfeatures.pipelines.size import require_size
+from realfeatures.plan import outside_sources
 from realfeatures.provenance import code_digest
-from realfeatures.vocabulary import Features, canonical_json
+from realfeatures.vocabulary import UNTRAINED, Features, Paradigm, Protocol, Readout, canonical_json
 
 
 def compile_pipeline(
@@ -80,6 +82,10 @@ def check_profile(preset: Preset, profile: Profile) -> None:
         raise ConfigError(
             f"preset {preset.name} has runtime.device=cuda and profile {profile.name} no accelerator;"
             " use --profile gpu, or --set runtime.device=cpu"
+        )
+    for name, source in outside_sources(preset).items():
+        raise ConfigError(
+            f"{name}.weights {source.weights!r}: pods cannot see a file of this machine; run the preset on one machine"
         )
     if preset.data.sha256 is not None and not profile.store.location:
         raise ConfigError(
@@ -151,7 +157,7 @@ class _Paper:
         for name, group in groups.items():
             outside = {key for cell in grid if cell not in group for key in cell.inputs.values()}
             steps.append(self._nest(name, [Task(title(cell), cell) for cell in group], wanted=outside))
-        return steps
+        return in_order(steps)
 
     def _nest(self, name: str, steps: Sequence[Step], *, wanted: set[str]) -> Step:
         by_key = {cell.key: cell for cell in self.grid}
@@ -165,7 +171,8 @@ class _Paper:
 
     def _pictures(self) -> dict[str, str]:
         """Return the keys of the first seed's image sets, of which the report shows a few images."""
-        return {str(features): images_key(self.seeds[0], features) for features in self.preset.features}
+        keys = {str(features): images_key(self.seeds[0], features) for features in self.preset.features}
+        return {features: key for features, key in keys.items() if key in self.slots}
 
     def _report(self, level: Level, configured: Any, run_name: Any) -> None:
         task = report(
@@ -181,13 +188,27 @@ class _Paper:
 
 
 def group_title(cell: Cell) -> str:
-    """Return the name of the nested pipeline that evaluates a cell's encoder."""
-    features, probed_on = cell.labels.get("features", "none"), cell.labels.get("probe_features")
-    if features == "none":
-        return "evaluate controls"
-    if features == Features.NATURAL and probed_on not in (None, Features.NATURAL):
+    """Return the name of the nested pipeline that a cell stands in; each holds at most thirty (see kfp_runtime)."""
+    labels = cell.labels
+    features, paradigm, readout = (str(labels.get(name, "")) for name in ("features", "paradigm", "readout"))
+    if labels["role"] in ("transfer", "loss_curves"):
+        return "transfer of attacks"
+    if labels["role"] == "knn":
+        return "nearest neighbours"
+    if "timestep" in labels:
+        return "timesteps of diffusion encoders"
+    if labels.get("protocol") == Protocol.ROBUST_SET:
+        return "attack from robust images"
+    if readout in (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE):
+        return f"augmented probes on {_words(features)} encoders"
+    if features in (NONE, UNTRAINED):
+        small = paradigm not in (Paradigm.MASKED, Paradigm.DIFFUSION)
+        return "raw pixels and untrained ResNets" if small else "untrained ViTs and U-Nets"
+    if features == Features.NATURAL and labels.get("probe_features", features) != features:
         # Apart from the other natural cells, which need not wait for the synthesis.
         return "probe natural encoders on crafted features"
+    if paradigm == Paradigm.SUPERVISED and features in CONSTRUCTED:
+        return "standard training on constructed sets"
     return f"evaluate {_words(features)} features"
 
 
@@ -199,12 +220,22 @@ def title(cell: Cell) -> str:
         return f"make {labels['features']} images"
     if role == "source":
         return f"{labels['paradigm']}: train source"
+    if role == "transfer":
+        return f"transfer between models of {labels['features']}"
+    if role == "loss_curves":
+        return f"loss curves of {labels['features']}"
+    on = f"{labels['paradigm']}{' at ' + labels['timestep'] if 'timestep' in labels else ''}"
+    if labels.get("features") in (NONE, UNTRAINED) or labels.get("protocol") == "robust-set":
+        on = f"{on} on {labels['features']}" if labels["features"] != NONE else on
+    if role == "encoder":
+        return f"{on}: {'read' if 'timestep' in labels else 'pretrain'}"
+    how = labels["readout"].removeprefix("linear-")
     if role == "probe":
-        return f"{labels['paradigm']}: probe on {labels['probe_features']}"
-    if role == "attack":
-        own_head = cell.inputs["probe"] == cell.inputs["encoder"]
-        return f"{labels['paradigm']}: attack, {'own head' if own_head else 'probed on ' + labels['probe_features']}"
-    return f"{labels['paradigm']}: pretrain"
+        return f"{on}: {how.partition('-t')[0]} on {labels['probe_features']}"
+    if role == "knn":
+        return f"{on}: nearest neighbours of {labels['probe_features']}"
+    read_out = "own head" if how == "own-head" else f"{how.partition('-t')[0]} on {labels['probe_features']}"
+    return f"{on}: attack, {read_out}"
 
 
 def _words(label: str | int) -> str:

@@ -37,7 +37,8 @@ def require_size(spec: Mapping[str, Any], pods: Mapping[str, Any]) -> None:
     if size > MAX_WORKFLOW_BYTES:
         raise ConfigError(
             f"the pipeline has {len(tasks(spec))} tasks, about {size // 1024} KiB as an Argo workflow, which holds"
-            f" {MAX_WORKFLOW_BYTES // 1024} KiB; compile fewer --repetitions, or fewer --set paradigms=, features="
+            f" {MAX_WORKFLOW_BYTES // 1024} KiB; compile a part of it, such as --experiments E1,E2, or fewer"
+            " --repetitions, --set paradigms= or features="
         )
 
 

@@ -10,7 +10,7 @@ from pyautoattack.square import SquareAttack
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
-from realfeatures.attacks.autoattack import STANDARD, AutoAttackResult, autoattack, suite
+from realfeatures.attacks.autoattack import RAND, STANDARD, AutoAttackResult, autoattack, suite
 from realfeatures.checkpoint import Checkpoint
 from realfeatures.config import ThreatModel
 from realfeatures.errors import ConfigError, DataError, Interrupted
@@ -69,7 +69,7 @@ def whole(request, masked) -> tuple[ThreatModel, AutoAttackResult]:
     return LARGE[request.param], attack(masked, *digits(12), threat=LARGE[request.param])
 
 
-def attack(model, images, labels, *, threat, checkpoint=None, classes=CLASSES) -> AutoAttackResult:
+def attack(model, images, labels, *, threat, checkpoint=None, classes=CLASSES, version="standard") -> AutoAttackResult:
     return autoattack(
         model,
         images,
@@ -79,6 +79,7 @@ def attack(model, images, labels, *, threat, checkpoint=None, classes=CLASSES) -
         seed=SEED,
         batch_size=BATCH,
         checkpoint=checkpoint or Checkpoint(),
+        version=version,
     )
 
 
@@ -190,6 +191,58 @@ def test_a_randomised_model_is_flagged_and_its_result_repeats(model):
     first, second = (attack(noisy, images, labels, threat=LARGE[Norm.LINF]) for _ in range(2))
     assert first.checks["randomized"]
     assert torch.equal(first.adversarial, second.adversarial)
+
+
+@pytest.fixture(scope="module")
+def noisy(model):
+    """The CNN behind noise, drawn anew in every pass from torch's global generator."""
+    return lambda images: model(images + 0.2 * torch.randn(images.shape))
+
+
+MEDIUM = {
+    Norm.L2: ThreatModel(norm=Norm.L2, epsilon=0.7),
+    Norm.LINF: ThreatModel(norm=Norm.LINF, epsilon=0.15),
+}
+"""So large that some images are fooled, and so small that some stay robust."""
+
+
+@pytest.mark.parametrize("norm", [Norm.LINF, pytest.param(Norm.L2, marks=pytest.mark.slow)])
+def test_a_random_models_result_is_the_librarys_image_by_image(noisy, norm):
+    images, labels = digits(10)
+    threat = MEDIUM[norm]
+    result = attack(noisy, images, labels, threat=threat, version="rand")
+    random = AutoAttack(noisy, norm=threat.norm.value, eps=threat.epsilon, seed=SEED, device="cpu", version="rand")
+    with torch.random.fork_rng():
+        torch.manual_seed(SEED)
+        adversarial, _ = random.run_standard_evaluation(images, labels, batch_size=BATCH)
+    assert torch.equal(result.adversarial, adversarial)
+    assert list(result.accuracy) == ["clean", *RAND]
+    assert result.checks == dict.fromkeys(result.checks, False) | {"randomized": True}
+    assert 0 < result.accuracy["apgd-dlr"] < result.accuracy["clean"]
+
+
+def test_an_attack_on_a_random_model_that_is_stopped_ends_with_the_same_bytes(noisy, tmp_path):
+    images, labels = digits(6)
+    expected = attack(noisy, images, labels, threat=MEDIUM[Norm.L2], version="rand")
+    calls, asked = itertools.count(1), {1, 100, 2500, 5000}
+    stopping = Checkpoint(tmp_path / "checkpoint.safetensors", stop=lambda: next(calls) in asked)
+    stops, resumed = 0, None
+    while resumed is None:
+        try:
+            resumed = attack(noisy, images, labels, threat=MEDIUM[Norm.L2], version="rand", checkpoint=stopping)
+        except Interrupted:
+            stops += 1
+    assert stops > 2
+    assert torch.equal(resumed.adversarial, expected.adversarial)
+    assert resumed.accuracy == expected.accuracy
+    assert resumed.checks == expected.checks
+
+
+def test_version_rand_needs_three_classes_for_its_margin_loss():
+    threat = MEDIUM[Norm.L2]
+    for classes, attacks in ((2, ("apgd-ce",)), (3, RAND), (10, RAND)):
+        assert suite(threat, classes=classes, shape=(8, 8), version="rand") == attacks
+    assert suite(ThreatModel(norm=Norm.L2, epsilon=0), classes=10, shape=(8, 8), version="rand") == ()
 
 
 def test_gradients_within_the_model_are_flagged_and_the_next_model_is_not(model):

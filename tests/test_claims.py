@@ -5,22 +5,15 @@ from collections.abc import Mapping
 
 import pytest
 
-from realfeatures.claims import (
-    ADVERSARIAL,
-    FAR_ABOVE_CHANCE,
-    LARGELY,
-    POOR,
-    WIDELY,
-    Comparison,
-    Measure,
-    claims_for,
-    matched,
-)
+from realfeatures.claims import FAR_ABOVE_CHANCE, LARGELY, POOR, WIDELY, claims_for
 from realfeatures.errors import ConfigError
-from realfeatures.reporting.judging import Measurements, judge_comparison, seed_allowance
+from realfeatures.experiments import standard_readout
+from realfeatures.measures import Comparison, Mean, Measure, matched
+from realfeatures.reporting.estimates import Measurements
+from realfeatures.reporting.judging import judge_comparison, seed_allowance
 from realfeatures.reporting.statistics import wilson_interval
-from realfeatures.reporting.verdicts import Verdict, as_json, judge_all
-from realfeatures.vocabulary import Features, Paradigm
+from realfeatures.reporting.verdicts import Verdict, as_json, judge, judge_all
+from realfeatures.vocabulary import ADVERSARIAL, Features, Paradigm
 
 USUAL = {
     ("natural", "natural"): {
@@ -32,7 +25,8 @@ USUAL = {
     },
     ("robust", "robust"): {"supervised": 0.97, "contrastive": 0.97, "masked": 0.93, "diffusion": 0.95},
     ("non_robust", "non_robust"): {"supervised": 0.68, "contrastive": 0.30, "masked": 0.24, "diffusion": 0.32},
-    ("none", "natural"): {"pixels": 0.90, "untrained": 0.88},
+    ("none", "natural"): {"pixels": 0.90},
+    ("untrained", "natural"): dict.fromkeys(map(str, Paradigm), 0.88),
 }
 UNDER_ATTACK = {"supervised": 0.15, "contrastive": 0.2, "masked": 0.04, "diffusion": 0.2, ADVERSARIAL: 0.8}
 
@@ -47,7 +41,10 @@ def row(paradigm: str, features: str, probe: str, value: float, *, seed: int, n:
         "norm": "none",
         "epsilon": 0.0,
         "protocol": "natural",
+        "readout": str(standard_readout(paradigm, features, probe)),
         "seed": seed,
+        "cell": f"{seed}/{paradigm}/{features}/{probe}",
+        "n": n,
         "value": interval.value,
         "low": interval.low,
         "high": interval.high,
@@ -123,7 +120,8 @@ def test_few_seeds_decide_only_where_their_interval_is_wide_of_the_threshold(see
         """Return C1's for a lower bound that lies this far beyond the threshold."""
         wanted = 0.1 + FAR_ABOVE_CHANCE + beyond
         accuracy = next(k / n for k in range(n) if wilson_interval(k, n).low >= wanted)
-        return verdicts(rows(seeds=seeds, n=n, changes={("supervised", "non_robust"): accuracy}))["C1"].verdict
+        found = rows(seeds=seeds, n=n, changes={("supervised", "non_robust"): accuracy})
+        return judge(claims_for(found)[0], Measurements(found), classes=10).verdict
 
     assert seed_allowance(seeds) == pytest.approx(allowance)
     assert verdict(allowance + 0.001) == "supported"
@@ -195,7 +193,7 @@ def test_a_paradigm_that_keeps_more_than_supervised_learning_contradicts_the_con
 
 
 def test_a_share_of_nothing_above_chance_is_undecided() -> None:
-    found = rows(changes={("supervised", "natural"): 0.1, ("pixels", "none"): 0.05, ("untrained", "none"): 0.05})
+    found = rows(changes={("supervised", "natural"): 0.1, ("pixels", "none"): 0.05, ("supervised", "untrained"): 0.05})
     contrast = [one for one in verdicts(found)["C2"].judged if one.comparison.like]
     assert [(one.outcome, one.quantity) for one in contrast] == [("undecided", None)] * 3
 
@@ -211,10 +209,11 @@ def test_a_paradigm_that_is_not_clearly_better_than_raw_pixels_is_not_judged(nat
 
 
 def test_an_untrained_encoder_that_is_better_than_raw_pixels_is_the_bar() -> None:
-    found = verdicts(rows(changes={("untrained", "none"): 0.965}))["C3"]
+    found = verdicts(rows(changes={("masked", "untrained"): 0.965}))["C3"]
     assert found.verdict == "inconclusive"
     assert any(reason.startswith("masked cannot be judged") for reason in found.reasons)
-    assert all("raw pixels" not in reason for reason in found.reasons)
+    [reason] = [reason for reason in found.reasons if reason.startswith("masked cannot be judged")]
+    assert "untrained masked encoder 96.4 % [" in reason or "untrained masked encoder 96.6 % [" in reason
 
 
 def test_the_lead_over_the_better_control_stands_in_what_decided() -> None:
@@ -224,14 +223,17 @@ def test_the_lead_over_the_better_control_stands_in_what_decided() -> None:
 
 
 def test_without_any_control_usefulness_is_not_tested() -> None:
-    found = verdicts([one for one in rows() if one["paradigm"] not in ("pixels", "untrained")])
+    found = verdicts([one for one in rows() if one["features"] not in ("none", "untrained")])
     assert [found[claim].verdict for claim in ("C1", "C2", "C3")] == ["not tested"] * 3
-    assert "a control without pretraining (pixels with a probe on natural or untrained" in found["C1"].reasons[0]
+    assert (
+        "a control without pretraining (pixels with a probe on natural or supervised on untrained with a probe"
+        in found["C1"].reasons[0]
+    )
 
 
-@pytest.mark.parametrize("control", ["pixels", "untrained"])
+@pytest.mark.parametrize("control", ["none", "untrained"])
 def test_one_of_the_two_controls_is_enough(control: str) -> None:
-    found = verdicts([one for one in rows() if one["paradigm"] != control])
+    found = verdicts([one for one in rows() if one["features"] != control])
     assert found["C1"].verdict == "supported"
 
 
@@ -359,3 +361,46 @@ def test_every_claim_prints_its_rule_and_its_numbers() -> None:
 
 def test_matched_names_one_set_twice() -> None:
     assert matched("masked", Features.ROBUST).probe_features == "robust"
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ({"features": "none"}, "raw pixels, and nothing else, have features 'none'"),
+        ({"paradigm": "pixels"}, "raw pixels, and nothing else, have features 'none'"),
+        ({"paradigm": "adversarial", "features": "robust"}, "the adversarial source is trained on natural"),
+        ({"readout": "own_head"}, "only a supervised model, on the set that it was trained on, has an own head"),
+        ({"paradigm": "supervised", "features": "robust", "readout": "own_head"}, "has an own head"),
+        ({"readout": "linear_probe_t5"}, "only a diffusion encoder has timesteps"),
+        ({"features": "d_det"}, "only supervised encoders are trained on d_det"),
+        ({"attack": "pgd"}, "an attack has a norm and an epsilon above 0"),
+        ({"norm": "L2", "epsilon": 0.5}, "a clean accuracy neither"),
+        ({"readout": "oracle"}, "readout 'oracle'; expected one of: own_head"),
+        ({"attack": "magic", "norm": "L2", "epsilon": 0.5}, "attack 'magic'; expected one of: none, pgd"),
+        ({"protocol": "moon"}, "protocol 'moon'; expected one of: natural, robust_set"),
+    ],
+)
+def test_a_cell_that_no_grid_can_have_is_an_error_at_construction(cell: dict, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        Measure(**{"paradigm": "masked", "features": "natural", "probe_features": "natural", **cell})
+
+
+@pytest.mark.parametrize("measures", [(), (matched("masked", "robust"),), (matched("masked", "robust"),) * 2])
+def test_a_mean_of_less_than_two_measurements_is_an_error(measures: tuple[Measure, ...]) -> None:
+    with pytest.raises(ConfigError, match="expected two or more different measurements"):
+        Mean(measures)
+
+
+def test_a_measurement_names_what_is_not_usual_of_it() -> None:
+    usual = matched("masked", "robust", attack="pgd", norm="L2", epsilon=0.5)
+    assert str(usual) == "masked on robust under pgd L2 0.5"
+    assert (usual.readout, matched("supervised", "robust").readout) == ("linear_probe", "own_head")
+    odd = Measure(paradigm="diffusion", features="untrained", probe_features="natural", readout="linear_probe_t5")
+    assert str(odd) == "diffusion on untrained with a probe on natural read by linear_probe_t5"
+
+
+def test_readouts_and_protocols_are_different_measurements() -> None:
+    plain = row("masked", "natural", "natural", 0.9, seed=0, n=100)
+    others = [{**plain, "readout": "knn", "value": 0.5}, {**plain, "protocol": "robust_set", "value": 0.1}]
+    [sample] = Measurements([plain, *others]).together([matched("masked", "natural")]).values()
+    assert sample.counts == ((90, 100),)

@@ -18,7 +18,7 @@ from realfeatures.presets import load_preset
 TINY = [
     "paradigms=supervised",
     "features=natural",
-    "controls=pixels",
+    "experiments=E1,E2",
     "data.train_size=100",
     "data.test_size=50",
     "supervised.optimizer.epochs=1",

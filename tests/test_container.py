@@ -29,7 +29,7 @@ __all__ = ["checkout", "image"]
 pytestmark = pytest.mark.docker
 
 TINY = (
-    "controls=[]",
+    "experiments=E2",
     "paradigms=supervised",
     "features=natural,non_robust",
     "data.train_size=120",

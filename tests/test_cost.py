@@ -22,6 +22,7 @@ from realfeatures.paradigms import PARADIGMS
 from realfeatures.paradigms.base import ImageShape, frozen
 from realfeatures.paradigms.masked import visible_count
 from realfeatures.presets import PRESETS, load_preset
+from realfeatures.vocabulary import Paradigm
 
 CIFAR = SourceInfo(train=50_000, test=10_000, channels=3, height=32, width=32, classes=10)
 DIGITS = SourceInfo(train=1297, test=500, channels=1, height=8, width=8, classes=10)
@@ -140,6 +141,11 @@ def test_the_images_of_known_cells():
                 "attack.images=250",
                 "attack.pgd_steps=10",
                 "attack.autoattack_images=100",
+                "attack.masking_images=0",
+                "experiments=E1,E2,E5,decomposition",
+                "loss_curves.images=100",
+                "loss_curves.steps=10",
+                "loss_curves.samples=3",
             ],
         )
     )
@@ -153,15 +159,22 @@ def test_the_images_of_known_cells():
     assert costs["seed0/controls/pixels/attack/robust"].images == 500 + 3 * 10 * 250
     autoattack = 100 * (100 + 2 * 9 * 100 + 5000)
     assert costs["seed0/natural/supervised/attack/natural"].images == 500 + 3 * 10 * 250 + autoattack
+    # Four sources, one threat model: each attacked on 200 images in 10 steps, and classified by four.
+    assert costs["seed0/natural/transfer"].images == 4 * 200 * (10 + 4)
+    # A step of either attack ascends one loss and watches both; a sample is a pair of views.
+    assert costs["seed0/natural/contrastive/loss_curves"].images == 3 * 100 * 10 * (2 * 3 + 1)
 
 
 def test_every_preset_has_an_estimate_of_every_cell():
     for name in PRESETS:
         costs = costs_of(load_preset(name))
         assert all(cost.flops >= 0 and cost.images >= 0 for cost in costs.values())
-        # Only the data and the encoders that learn nothing need no network.
+        # Only data, labels and the encoders that learn nothing need no network.
         without = {key for key, cost in costs.items() if cost.flops == 0}
-        assert without == {"data", "seed0/controls/pixels/encoder", "seed0/controls/untrained/encoder"}
+        untrained = {f"seed0/untrained/{paradigm}/encoder" for paradigm in Paradigm}
+        relabelled = {"seed0/shuffled/images", "seed0/d_rand_labels/images"}
+        moved = {key for key in costs if "/timestep" in key and key.endswith("/encoder")}
+        assert without == {"data", "seed0/controls/pixels/encoder", *untrained, *relabelled, *moved}
 
 
 def test_autoattack_weighs_what_it_is_likely_to_do_and_not_its_bound():

@@ -21,6 +21,7 @@ from realfeatures.presets import load_preset
 from realfeatures.reporting import write_report
 from realfeatures.reporting.drift import Drift, drift_of, setting_text
 from realfeatures.reporting.earlier import NamedRun, parse_results
+from realfeatures.reporting.results import SCHEMA_VERSION
 from realfeatures.reporting.significance import holm, p_of_test_images, p_of_trainings
 from realfeatures.reporting.statistics import Interval, weighted_difference, wilson_interval
 
@@ -36,10 +37,11 @@ def row(what: str | float, seed: int, correct: int, *, cell: str, n: int = IMAGE
     accuracy = wilson_interval(correct, n)
     attacked = isinstance(what, float)
     return {
-        "experiment": "E2" if attacked else "E1",
+        "experiments": ["E2" if attacked else "E1"],
         "paradigm": "masked" if attacked else what,
         "features": "natural",
         "probe_features": "natural",
+        "readout": "own_head" if what == "supervised" else "linear_probe",
         "attack": "pgd" if attacked else "none",
         "norm": "L2" if attacked else "none",
         "epsilon": what if attacked else 0.0,
@@ -59,7 +61,7 @@ def results(correct: Correct, *, code: str = "a", device: str = "cpu") -> dict[s
     """A results.json whose addresses depend on code and seed, as real ones do."""
     addresses = {key: hashlib.sha256(f"{code} {key}".encode()).hexdigest()[:32] for key in correct}
     return {
-        "schema_version": 1,
+        "schema_version": SCHEMA_VERSION,
         "preset": {"name": "digits", "config": {"name": "digits", "probe": {"epochs": 50, "batch_size": 128}}},
         "data": {"title": "digits", "classes": ["0", "1"], "train_images": 1000, "test_images": IMAGES},
         "seeds": sorted({seed for _, seed in correct}),
@@ -290,9 +292,9 @@ def test_changed_code_versions_settings_seeds_and_claims_are_named() -> None:
 
 def test_what_only_one_run_measured_is_named() -> None:
     drift = drift_of(
-        run(over(range(1), masked=400, pixels=1)), [run(over(range(1), masked=400, untrained=1), "before")]
+        run(over(range(1), masked=400, pixels=1)), [run(over(range(1), masked=400, diffusion=1), "before")]
     )
-    assert [one.paradigm for one in drift.only_before] == ["untrained"]
+    assert [one.paradigm for one in drift.only_before] == ["diffusion"]
     assert [one.paradigm for one in drift.only_after] == ["pixels"]
     assert verdicts(drift) == {"masked": "same"}
 
@@ -351,7 +353,8 @@ def with_shift(content: dict[str, Any]) -> dict[str, Any]:
     changed["code"] = "c" * 64
     for one in changed["rows"]:
         one["cell"] = hashlib.sha256(one["cell"].encode()).hexdigest()[:32]
-        if (one["paradigm"], one["features"], one["attack"]) == ("masked", "robust", "autoattack"):
+        named = tuple(one[name] for name in ("paradigm", "features", "attack", "protocol"))
+        if named == ("masked", "robust", "autoattack", "natural"):
             accuracy = wilson_interval(95, 100)
             one.update(value=accuracy.value, low=accuracy.low, high=accuracy.high)
     changed["claims"][0]["verdict"] = "not tested"

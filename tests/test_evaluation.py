@@ -10,10 +10,11 @@ from torch import nn
 
 from realfeatures.artifacts import OutputDir, load_tensors
 from realfeatures.checkpoint import Checkpoint
-from realfeatures.config import AttackConfig, ThreatModel
+from realfeatures.config import AttackConfig, KNNConfig, ThreatModel
 from realfeatures.data.images import ImageSet, to_float
 from realfeatures.errors import ConfigError, Interrupted
-from realfeatures.evaluation import Evaluation, evaluate
+from realfeatures.evaluation import Evaluation, evaluate, evaluate_neighbours
+from realfeatures.paradigms.base import WithHead
 from realfeatures.run import Run
 from realfeatures.vocabulary import Norm
 
@@ -32,9 +33,9 @@ def digits() -> ImageSet:
 def model() -> nn.Module:
     """A linear classifier of the digits 0 to 3, trained for a moment so that it makes mistakes."""
     train = digits()
-    network = nn.Sequential(nn.Flatten(), nn.Linear(64, CLASSES))
-    nn.init.zeros_(network[1].weight)
-    nn.init.zeros_(network[1].bias)
+    network = WithHead(nn.Flatten(), nn.Linear(64, CLASSES))
+    nn.init.zeros_(network.head.weight)
+    nn.init.zeros_(network.head.bias)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
     for _ in range(20):
         optimizer.zero_grad()
@@ -106,7 +107,7 @@ def test_robust_accuracy_falls_with_epsilon_from_clean_accuracy(evaluation):
 def test_pgd_on_a_linear_model_leaves_only_images_with_a_large_enough_margin(evaluation, model):
     """An image whose margin to each class exceeds epsilon ||w_y - w_k|| is robust for certain."""
     images = images_to_attack().first(40)
-    logits, weight = model(to_float(images.images)), model[1].weight
+    logits, weight = model(to_float(images.images)), model.head.weight
     own = images.labels
     margins = logits.gather(1, own.unsqueeze(1)) - logits
     lengths = (weight[own].unsqueeze(1) - weight).norm(dim=2)
@@ -117,6 +118,69 @@ def test_pgd_on_a_linear_model_leaves_only_images_with_a_large_enough_margin(eva
     # The box and the choice of one class's direction may save a few more, not many.
     assert flags.sum() <= certain.sum() + 4
     assert 0 < certain.sum() < 40
+
+
+def test_an_attack_on_the_representation_needs_no_labels(model):
+    threats = (ThreatModel(norm=Norm.L2, epsilon=0.5), ThreatModel(norm=Norm.L2, epsilon=3.0))
+    images = images_to_attack()
+    found = evaluate(config(pgd=threats, representation=threats, autoattack=()), model, images, Run(seed=1))
+    labelled, label_free = (
+        [of(found, attack, "L2", one.epsilon)["correct"] for one in threats] for attack in ("pgd", "pgd_representation")
+    )
+    clean = int(found.flags["clean"][:40].sum())
+    # Moving as far as it can in a random direction fools less than moving towards a mistake, and more than nothing.
+    assert labelled[0] <= label_free[0] <= clean
+    assert label_free[1] < clean
+    shuffled = ImageSet(images.images, images.labels.roll(1), images.classes)
+    other = evaluate(config(pgd=(), representation=threats, autoattack=()), model, shuffled, Run(seed=1))
+    assert set(other.flags) == {"clean", "pgd_representation_L2_0.5", "pgd_representation_L2_3"}
+
+
+def test_an_evaluation_looks_for_gradient_masking_where_it_is_asked_to(model, evaluation):
+    assert "masking" not in evaluation.record
+    found = evaluate(config(masking_images=20), model, images_to_attack(), Run(seed=1)).record["masking"]
+    # A linear model hides nothing.
+    assert not any(found["checks"].values())
+    assert {"L2 flat_loss", "Linf zero_gradient", "Linf square_below_apgd"} <= set(found["checks"])
+    assert found["details"]["L2 n"] == 20
+
+
+def test_attacks_may_start_at_another_set(model):
+    robust = evaluate(config(protocol="robust_set", autoattack=()), model, images_to_attack(), Run(seed=1))
+    assert {entry["protocol"] for entry in robust.measurements} == {"robust_set"}
+
+
+class Shaken(nn.Module):
+    """An encoder that is random by design: flattened pixels and a little noise."""
+
+    randomised = True
+
+    def forward(self, images):
+        return images.flatten(1) + 0.05 * torch.randn(len(images), 64)
+
+
+def test_a_random_encoder_gets_the_autoattack_for_such_and_the_same_numbers_again(model, tmp_path):
+    shaken = WithHead(Shaken(), model.head)
+    run = lambda **rest: evaluate(config(), shaken, images_to_attack(), Run(seed=1, **rest))  # noqa: E731
+    found = run()
+    details = of(found, "autoattack", "Linf", 0.6)["details"]
+    assert details["version"] == "rand"
+    assert list(details["accuracy_after"]) == ["clean", "apgd-ce", "apgd-dlr"]
+    assert details["checks"]["randomized"]
+    polls = itertools.count()
+    with pytest.raises(Interrupted):
+        run(checkpoint=Checkpoint(tmp_path / "state", stop=lambda: next(polls) >= 2))
+    assert run(checkpoint=Checkpoint(tmp_path / "state")).measurements == found.measurements
+
+
+def test_neighbours_are_measured_as_a_clean_accuracy(model):
+    images = images_to_attack()
+    train = ImageSet(digits().images[200:], digits().labels[200:], images.classes)
+    found = evaluate_neighbours(KNNConfig(neighbours=3, temperature=0.1), model.encoder, train, images, Run(seed=1))
+    (measurement,) = found.record["measurements"]
+    assert measurement["metric"] == "clean_accuracy"
+    assert measurement["correct"] == int((found.predictions == images.labels).sum()) > 50
+    assert int(found.flags["clean"].sum()) == measurement["correct"]
 
 
 def test_a_measurement_says_how_it_was_taken(evaluation):
@@ -198,9 +262,12 @@ def test_autoattack_is_not_weaker_than_pgd(model):
 
 
 def test_one_class_is_refused_before_the_model_runs():
-    def unexpected(_):
-        raise AssertionError("the model was asked")
+    class Unexpected(nn.Module):
+        encoder = nn.Flatten()
+
+        def forward(self, _images):
+            raise AssertionError("the model was asked")
 
     one = ImageSet(digits().images[:5], torch.zeros(5, dtype=torch.long), ("0",))
     with pytest.raises(ConfigError, match="expected at least 2"):
-        evaluate(config(), unexpected, one, Run(seed=1))
+        evaluate(config(), Unexpected(), one, Run(seed=1))

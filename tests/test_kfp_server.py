@@ -14,7 +14,7 @@ from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
 from realfeatures.presets import load_preset
 
-SMALL = ("controls=[]", "paradigms=supervised", "features=natural")
+SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from realfeatures.scheduling import Schedule, critical_paths
 TINY = [
     "paradigms=supervised",
     "features=natural,d_rand",
-    "controls=pixels",
+    "experiments=E1,E2",
     "data.train_size=256",
     "data.test_size=100",
     "supervised.optimizer.epochs=30",

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from checks import check_attack_raises_loss
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
@@ -46,8 +47,7 @@ def test_pgd_raises_the_loss_of_every_image(norm):
     model, images = small_cnn(), torch.rand(16, 3, 8, 8, generator=generator())
     objective = untargeted(model, model(images).argmax(1))
     threat = config(norm, 0.5 if norm is Norm.L2 else 0.03)
-    adversarial = pgd(objective, images, threat=threat, generator=generator(1))
-    assert (objective(adversarial) > objective(images)).all()
+    check_attack_raises_loss(lambda x: pgd(objective, x, threat=threat, generator=generator(1)), objective, images)
 
 
 @pytest.mark.parametrize("norm", NORMS)

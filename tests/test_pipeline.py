@@ -43,7 +43,7 @@ MAX_PAGE_BYTES = 2_000_000
 """Kubeflow's page reads a report whole before it shows it."""
 
 TINY = (
-    "controls=[]",
+    "experiments=E2",
     "data.train_size=120",
     "data.test_size=40",
     "supervised.optimizer.epochs=2",
@@ -59,7 +59,7 @@ TINY = (
 )
 
 
-SMALL = ("controls=[]", "paradigms=supervised", "features=natural")
+SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
 """A few cells."""
 STORE = ("store.location=s3://experiments/paper", "store.endpoint=http://store.example:9000")
 

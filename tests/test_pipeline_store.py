@@ -21,7 +21,7 @@ from realfeatures.store.reports import fetch
 pytestmark = [*needs_s3, pytest.mark.usefixtures("s3_environment")]
 
 TINY = (
-    "controls=[]",
+    "experiments=E2",
     "paradigms=supervised",
     "features=natural",
     "supervised.optimizer.epochs=1",

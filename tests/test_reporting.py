@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -17,26 +18,33 @@ import torch
 from rich.console import Console
 
 from realfeatures.artifacts import commit, save_tensors, seal, write_json
-from realfeatures.config import Preset
+from realfeatures.attacks.masking import check_masking
+from realfeatures.config import Preset, ThreatModel
 from realfeatures.errors import ArtifactError
 from realfeatures.grid import Cell, cell_addresses, cells
 from realfeatures.presets import load_preset
 from realfeatures.reporting import summary_tables, write_report
+from realfeatures.reporting.committed import document, main
 from realfeatures.reporting.decomposition import verdict_of
+from realfeatures.reporting.masking import CHECKS
+from realfeatures.reporting.published import CIFAR10, is_cifar10
 from realfeatures.reporting.report import reproduce_command
 from realfeatures.reporting.statistics import Interval
+from realfeatures.vocabulary import Norm
 
 ROOT = Path(__file__).parents[1]
 CLASSES = ["zero", "<script>alert(1)</script>", "a|b", *(f"class {index}" for index in range(3, 10))]
 IMAGES, ATTACKED, AUTOATTACKED = 500, 250, 100
 
-CLEAN = {
-    "natural": {"supervised": 495, "contrastive": 494, "masked": 488, "diffusion": 490},
+NATURAL = {"supervised": 495, "contrastive": 494, "masked": 488, "diffusion": 490, "adversarial": 480}
+FITTED = {
     "robust": {"supervised": 487, "contrastive": 489, "masked": 420, "diffusion": 480},
     "non_robust": {"supervised": 343, "contrastive": 240, "masked": 120, "diffusion": 229},
     "d_rand": {"supervised": 270, "contrastive": 130, "masked": 90, "diffusion": 115},
 }
-CONTROLS = {"natural": 470, "robust": 440, "non_robust": 148, "d_rand": 110}
+NOTHING = {"natural": 470, "robust": 440, "non_robust": 148, "d_rand": 110}
+OTHER = 100
+"""Correct answers of what is fitted to any other set."""
 
 
 class Run:
@@ -62,7 +70,7 @@ class Run:
             record = {} if role == "data" else {"synthesis": synthesis(str(cell.labels["features"]))}
         else:
             save_tensors(folder / "weights.safetensors", {"weights": torch.zeros(2)})
-            record = {"measurements": measurements(cell)} if role == "attack" else {"history": history(cell)}
+            record = record_of(cell)
         seal(
             folder,
             kind=str(role),
@@ -111,30 +119,77 @@ def history(cell: Cell) -> list[dict]:
     return [{"epoch": epoch, "loss": start / epoch, "learning_rate": 0.1} for epoch in range(1, 11)]
 
 
+def record_of(cell: Cell) -> dict:
+    match cell.labels["role"]:
+        case "attack":
+            masking = {"checks": {"L2 flat_loss": False}, "details": {"L2 lowest_gradient": 0.125}}
+            return {"measurements": measurements(cell), **({"masking": masking} if cell.config.autoattack else {})}
+        case "knn":
+            return {"measurements": [measurement("none", "none", 0.0, clean_correct(cell) - 5, IMAGES)]}
+        case "transfer":
+            return {"transfer": transfers(cell)}
+        case "loss_curves":
+            return {"loss_curves": [loss_curve("info_nce"), loss_curve("cross_entropy")]}
+    return {"history": history(cell)}
+
+
+def transfers(cell: Cell) -> list[dict]:
+    models = [name for name in NATURAL if name in cell.inputs]
+    return [
+        {
+            "source": source,
+            "target": target,
+            "norm": "L2",
+            "epsilon": 0.5,
+            "n": 40,
+            "transferred": 40 if source == target else 10,
+            "same_mistake": 40 if source == target else 6,
+            "different_mistake": 0 if source == target else 4,
+        }
+        for source in models
+        for target in models
+    ]
+
+
+def loss_curve(attacked: str) -> dict:
+    rising, still = [1.0, 2.0, 4.0], [1.0, 1.0, 1.25]
+    losses = {"info_nce": still, "cross_entropy": still} | {attacked: rising}
+    return {
+        "attacked": attacked,
+        "norm": "Linf",
+        "epsilon": 8 / 255,
+        "step_size": 1 / 255,
+        **losses,
+        "accuracy": [1.0, 0.5, 0.25],
+        "n": 64,
+    }
+
+
 def clean_correct(cell: Cell) -> int:
     paradigm, features, probe = (str(cell.labels[n]) for n in ("paradigm", "features", "probe_features"))
     shift = -7 * int(cell.labels["run_seed"])
-    if paradigm == "adversarial":
-        return 480 + shift
-    if features == "none":
-        return CONTROLS[probe] + shift
+    if features in ("none", "untrained"):
+        return NOTHING[probe] + shift
     if probe == "natural":  # the encoder's set hardly matters
-        return CLEAN["natural"][paradigm] - (features != "natural") * 5 + shift
-    return CLEAN[probe][paradigm] + (features == "natural") * 10 + shift
+        return NATURAL[paradigm] - (features != "natural") * 5 + shift
+    fitted = FITTED[probe][paradigm] if probe in FITTED else OTHER
+    return fitted + (features == "natural") * 10 + shift
 
 
 def measurements(cell: Cell) -> list[dict]:
-    clean = clean_correct(cell)
+    clean, protocol = clean_correct(cell), str(cell.labels["protocol"])
     found = [measurement("none", "none", 0.0, clean, IMAGES)]
     for threat in cell.config.pgd:
         kept = clean / IMAGES * max(0.0, 1 - 1.3 * threat.epsilon)
         found.append(measurement("pgd", threat.norm, threat.epsilon, int(kept * ATTACKED), ATTACKED))
+    for threat in cell.config.representation:
+        found.append(measurement("pgd_representation", threat.norm, threat.epsilon, ATTACKED // 2, ATTACKED))
     for threat in cell.config.autoattack:
         kept = clean / IMAGES * (0.8 if cell.labels["paradigm"] == "adversarial" else 0.2)
         details = {"accuracy": {"clean": 1.0}, "checks": {"randomized": False, "zero_gradient": False}}
         one = measurement("autoattack", threat.norm, threat.epsilon, int(kept * AUTOATTACKED), AUTOATTACKED)
         found.append({**one, "details": details})
-    return found
+    return [{**one, "protocol": protocol} for one in found]
 
 
 def measurement(attack: str, norm: str, epsilon: float, correct: int, n: int) -> dict:
@@ -150,6 +205,10 @@ def measurement(attack: str, norm: str, epsilon: float, correct: int, n: int) ->
     }
 
 
+STUBS = {"paradigm": 2, "control": 2, "source": 2, "features of": 2, "encoder and attack": 2}
+"""How many columns say what a row is, by the first one, where it is not one."""
+
+
 class Page(HTMLParser):
     """The tables of a page as lists of rows of texts, its tags and its attributes' values."""
 
@@ -158,6 +217,7 @@ class Page(HTMLParser):
         self.tables: list[list[list[str]]] = []
         self.tags: list[str] = []
         self.values: list[str] = []
+        self.text = text
         self.inside = False
         self.feed(text)
 
@@ -182,11 +242,11 @@ class Page(HTMLParser):
         if self.inside:
             self.tables[-1][-1][-1] += data
 
-    def table(self, *columns: str) -> dict[tuple[str, ...], dict[str, str]]:
+    def table(self, *columns: str, stubs: int | None = None) -> dict[tuple[str, ...], dict[str, str]]:
         """Return the table whose heading starts with these, its rows by their leading texts."""
         found = next(one for one in self.tables if tuple(one[0][: len(columns)]) == columns)
-        stubs = 2 if columns[0] in ("paradigm", "control", "source") else 1
-        return {tuple(row[:stubs]): dict(zip(found[0], row, strict=True)) for row in found[1:]}
+        names = stubs or STUBS.get(columns[0], 1)
+        return {tuple(row[:names]): dict(zip(found[0], row, strict=True)) for row in found[1:]}
 
 
 @pytest.fixture(scope="module")
@@ -197,13 +257,28 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return run
 
 
+@pytest.fixture(scope="module")
+def smaller(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    run = Run(tmp_path_factory.mktemp("smaller"), load_preset("digits", SMALLER), [0, 1])
+    run.write()
+    run.report()
+    return run
+
+
+SMALLER = ["paradigms=supervised,masked", "features=natural,robust", "experiments=E1,E2,E5"]
+
+
 @pytest.fixture
-def run(original: Run, tmp_path: Path) -> Run:
+def run(smaller: Run, tmp_path: Path) -> Run:
     """A copy that a test may change."""
-    copied = copy.copy(original)
-    copied.out = tmp_path / "run"
-    shutil.copytree(original.out, copied.out)
-    return copied
+    return copied(smaller, tmp_path)
+
+
+def copied(original: Run, folder: Path) -> Run:
+    changed = copy.copy(original)
+    changed.out = folder / "run"
+    shutil.copytree(original.out, changed.out)
+    return changed
 
 
 @pytest.fixture(scope="module")
@@ -246,33 +321,36 @@ def test_the_schema_describes_every_property() -> None:
 
 
 def test_a_row_is_one_flat_record_with_its_interval(original: Run, results: dict) -> None:
-    attacks = [cell for cell in original.grid if cell.labels["role"] == "attack"]
-    assert len(results["rows"]) == sum(len(measurements(cell)) for cell in attacks)
+    measured = [record_of(cell)["measurements"] for cell in original.grid if cell.labels["role"] in ("attack", "knn")]
+    assert len(results["rows"]) == sum(map(len, measured))
     row = next(
         row
         for row in results["rows"]
-        if (row["paradigm"], row["features"], row["probe_features"], row["attack"], row["seed"])
-        == ("contrastive", "non_robust", "non_robust", "none", 1)
+        if (row["paradigm"], row["features"], row["probe_features"], row["attack"], row["seed"], row["readout"])
+        == ("contrastive", "non_robust", "non_robust", "none", 1, "linear_probe")
+        and row["protocol"] == "natural"
     )
-    assert row["experiment"] == "E1"
+    assert {"E1", "E2", "E3", "decomposition"} <= set(row["experiments"])
     assert (row["value"], row["n"], row["seconds"]) == (233 / 500, 500, 2.5)
     assert row["low"] < row["value"] < row["high"]
     assert row["cell"] == original.addresses["seed1/non_robust/contrastive/attack/non_robust"]
 
 
-def test_rows_are_told_apart_by_experiment(results: dict) -> None:
-    for row in results["rows"]:
-        mixed, control = row["features"] != row["probe_features"], row["features"] == "none"
-        expected = (
-            "sources"
-            if row["paradigm"] == "adversarial"
-            else "controls"
-            if control
-            else "decomposition"
-            if mixed
-            else {"clean_accuracy": "E1", "robust_accuracy": "E2"}[row["metric"]]
-        )
-        assert row["experiment"] == expected
+def test_every_measurement_of_a_seed_has_a_key_of_its_own(results: dict) -> None:
+    names = ("paradigm", "features", "probe_features", "readout", "protocol", "attack", "norm", "epsilon", "seed")
+    keys = [tuple(row[name] for name in names) for row in results["rows"]]
+    assert len(set(keys)) == len(keys)
+
+
+def test_transfer_loss_curves_and_masking_are_lists_with_their_cells(original: Run, results: dict) -> None:
+    one = next(one for one in results["transfer"] if (one["source"], one["target"]) == ("masked", "diffusion"))
+    assert (one["features"], one["n"], one["transferred"], one["same_mistake"]) == ("natural", 40, 10, 6)
+    assert one["cell"] == original.addresses["seed0/natural/transfer"]
+    curve = results["loss_curves"][0]
+    assert (curve["paradigm"], curve["attacked"], curve["info_nce"]) == ("contrastive", "info_nce", [1.0, 2.0, 4.0])
+    checked = {(m["features"], m["protocol"]) for m in results["masking"] if m["paradigm"] == "supervised"}
+    assert {("robust", "natural"), ("robust", "robust_set")} <= checked
+    assert results["masking"][0]["checks"] == {"L2 flat_loss": False}
 
 
 def test_the_usefulness_table_holds_the_mean_over_seeds_and_its_interval(page: Page) -> None:
@@ -286,6 +364,14 @@ def test_the_usefulness_table_holds_the_mean_over_seeds_and_its_interval(page: P
     assert table[("raw pixels",)]["natural"].startswith("93.3")
 
 
+def test_a_probe_on_natural_images_has_a_column_of_its_own(page: Page) -> None:
+    table = page.table("encoder", "natural", "robust", "non_robust", "d_rand")
+    assert table[("contrastive",)]["non_robust → natural"].startswith("97.1")  # 489 and 482 of 500
+    assert table[("supervised",)]["non_robust → natural"].startswith("97.3")
+    assert table[("masked",)]["untrained → natural"].startswith("93.3")
+    assert table[("raw pixels",)]["non_robust → natural"] == ""
+
+
 def test_the_robustness_table_holds_every_attack(page: Page) -> None:
     table = page.table("paradigm", "features", "clean")
     row = table[("supervised", "robust")]
@@ -295,35 +381,35 @@ def test_the_robustness_table_holds_every_attack(page: Page) -> None:
 
 def test_the_sources_have_a_table_of_their_own(page: Page, original: Run) -> None:
     table = page.table("source", "makes", "clean")
-    assert list(table) == [("adversarial", "robust"), ("supervised", "non_robust, d_rand")]
-    row = table[("adversarial", "robust")]
+    assert list(table) == [("adversarially trained", "robust"), ("supervised", "non_robust, d_rand")]
+    row = table[("adversarially trained", "robust")]
     assert list(row)[2:] == ["clean", "PGD L2 0.25", "PGD L2 0.5", "PGD L2 0.75", "AutoAttack L2 0.75"]
     assert row["clean"].startswith("95.3")  # 480 and 473 of 500
     assert row["AutoAttack L2 0.75"].startswith("75.5")
     compared = page.table("paradigm", "features", "clean")[("supervised", "natural")]
     assert table[("supervised", "non_robust, d_rand")]["clean"] == compared["clean"]
-    assert "| adversarial | robust | 95.3 [" in original.markdown
+    assert "| adversarially trained | robust | 95.3 [" in original.markdown
 
 
 def test_the_sources_are_in_no_table_of_the_paradigms(page: Page) -> None:
     for columns in (("encoder", "natural"), ("paradigm", "features"), ("paradigm", "crafted set X")):
-        assert all("adversarial" not in row for row in page.table(*columns))
+        assert not [row for row in page.table(*columns) if "adversarial" in row[0]]
 
 
-def test_an_attack_on_the_source_alone_adds_no_column_to_the_paradigms(run: Run) -> None:
+def test_what_was_not_attacked_has_its_planned_columns_and_dashes(run: Run) -> None:
     for cell in run.grid:
         if cell.labels["role"] == "attack" and cell.labels["paradigm"] != "adversarial":
             shutil.rmtree(run.folder(cell.key))
     run.report()
     page = Page(run.html)
-    assert page.tables
-    heads = [table[0] for table in page.tables]
-    assert ["paradigm", "features", "clean"] in heads
-    assert page.table("source", "makes")[("adversarial", "robust")]["AutoAttack L2 0.75"].startswith("75.5")
+    row = page.table("paradigm", "features", "clean")[("masked", "natural")]
+    assert row["AutoAttack L2 0.75"] == row["clean"] == "—"
+    source = page.table("source", "makes")[("adversarially trained", "robust")]
+    assert source["AutoAttack L2 0.75"].startswith("75.5")
 
 
 def test_a_run_without_crafted_sets_has_no_table_of_sources(tmp_path: Path) -> None:
-    run = Run(tmp_path, load_preset("digits", ["paradigms=supervised", "features=natural", "controls=[]"]), [0])
+    run = Run(tmp_path, load_preset("digits", ["paradigms=supervised", "features=natural", "experiments=E2"]), [0])
     run.write()
     run.report()
     assert "The sources" not in run.html
@@ -335,7 +421,7 @@ def test_both_reports_say_how_few_seeds_decide_and_which_encoder_is_a_source(ori
         plain = " ".join(text.replace("\\_", "_").split())
         assert "One seed decides only where the interval lies 10 points beyond the threshold" in plain
         assert "two where it lies 7 points beyond it (14 and 10 where two paradigms are compared" in plain
-        assert "its natural encoder is the very one that non_robust and d_rand were made with" in plain
+        assert "natural encoder is the very one that non_robust and d_rand were made with" in plain
 
 
 def test_markdown_holds_the_same_numbers(original: Run) -> None:
@@ -343,7 +429,7 @@ def test_markdown_holds_the_same_numbers(original: Run) -> None:
     assert "47.3 [" in line
     heads = [i for i, line in enumerate(original.markdown.splitlines()) if line.startswith("| ---") or " ---:" in line]
     lines = original.markdown.splitlines()
-    assert len(heads) >= 7
+    assert len(heads) >= 15
     for index in heads:
         width = lines[index].count("|")
         assert len(re.findall(r"(?<!\\)\|", lines[index - 1])) == width, lines[index - 1]
@@ -357,7 +443,7 @@ def test_names_from_the_data_are_escaped(original: Run, page: Page) -> None:
 
 @pytest.mark.parametrize("prepared", [False, True])
 def test_the_data_set_is_called_by_its_configuration_and_not_by_its_artifact(tmp_path: Path, prepared: bool) -> None:
-    chosen = ["data=folder:/nowhere/pets <b>|c", "paradigms=supervised", "features=natural", "controls=[]"]
+    chosen = ["data=folder:/nowhere/pets <b>|c", "paradigms=supervised", "features=natural", "experiments=E2"]
     run = Run(tmp_path, load_preset("digits", chosen), [0])
     if prepared:
         run.write_cell(run.grid[0])
@@ -377,9 +463,9 @@ def test_the_page_is_self_contained_and_small(original: Run, page: Page) -> None
 
 
 def test_every_picture_says_what_it_is(page: Page, original: Run) -> None:
-    assert page.tags.count("img") == 4 * 10
+    assert page.tags.count("img") == 11 * 10
     assert len([value for value in page.values if value.startswith("alt=")]) == page.tags.count("img")
-    assert original.html.count('role="img" aria-label="') == page.tags.count("svg") == 4
+    assert original.html.count('role="img" aria-label="') == page.tags.count("svg") == 7
 
 
 def test_equal_results_give_equal_bytes(run: Run) -> None:
@@ -389,7 +475,8 @@ def test_equal_results_give_equal_bytes(run: Run) -> None:
     assert set(before) == {"results.json", "report.html", "report.md"}
 
 
-def test_a_measurement_that_is_missing_is_a_dash_and_never_zero(run: Run) -> None:
+def test_a_measurement_that_is_missing_is_a_dash_and_never_zero(original: Run, tmp_path: Path) -> None:
+    run = copied(original, tmp_path)
     for seed in (0, 1):
         shutil.rmtree(run.folder(f"seed{seed}/robust/masked/attack/robust"))
     results = run.report()
@@ -412,7 +499,7 @@ def test_an_experiment_of_which_nothing_ran_still_gives_a_report(tmp_path: Path)
 
 def test_a_selection_of_paradigms_and_features_gives_a_report(tmp_path: Path) -> None:
     chosen = load_preset(
-        "digits", ["paradigms=supervised,contrastive", "features=natural,non_robust", "controls=pixels"]
+        "digits", ["paradigms=supervised,contrastive", "features=natural,non_robust", "experiments=E1,E2"]
     )
     run = Run(tmp_path, chosen, [3])
     run.write()
@@ -433,14 +520,12 @@ def test_a_changed_artifact_is_refused_before_anything_is_written(run: Run) -> N
 
 
 def test_a_flag_of_autoattack_is_shown(run: Run) -> None:
-    cell = next(one for one in run.grid if one.key == "seed0/robust/masked/attack/robust")
-    record = json.loads((run.folder(cell.key) / "record.json").read_text())
-    record["measurements"][-1]["details"]["checks"]["zero_gradient"] = True
+    key = "seed0/robust/masked/attack/robust"
     assert "None of its checks raised a flag" in run.html
-    (run.folder(cell.key) / "manifest.json").unlink()
-    seal(run.folder(cell.key), kind="attack", record=record, attributes={}, address=run.addresses[cell.key])
+    raised = {"zero_gradient": True}
+    rewrite(run, key, lambda record: record["measurements"][-1]["details"]["checks"].update(raised))
     run.report()
-    assert re.search(r"seed0/robust/masked/attack/robust</code>, AutoAttack L2 0\.75: zero_gradient", run.html)
+    assert re.search(rf"{key}</code>, AutoAttack L2 0\.75: zero_gradient", run.html)
 
 
 def test_the_decomposition_is_answered_in_words_from_the_numbers(original: Run) -> None:
@@ -467,18 +552,36 @@ def test_a_loss_that_cannot_be_told_from_zero_is_not_blamed(encoder: tuple, prob
 
 
 def test_published_numbers_stand_beside_ours_on_cifar10_alone(tmp_path: Path, original: Run) -> None:
-    run = Run(tmp_path, load_preset("cifar10-small", ["paradigms=supervised"]), [0])
+    run = Run(tmp_path, load_preset("cifar10-small", ["paradigms=supervised", "experiments=E1,E2"]), [0])
     run.write()
     run.report()
-    assert "MadryLab/constructed-datasets: " not in original.html
-    table = Page(run.html).table("What", "Attack")
-    assert table[("standard training on D_NR",)]["Published"] in ("88.0", "0.0")
+    assert "MadryLab/constructed-datasets" not in original.html
+    table = Page(run.html).table("what", "attack", stubs=2)
+    row = table[("standard training on D_NR", "clean")]
+    assert (row["published"], row["here"].split(" | ")[0]) == ("88", "68.6")
+    assert "ResNet-50" in row["its protocol"]
+    assert table[("adversarial training at L2 0.5", "clean")]["here"].startswith("96.0")
+    assert table[("standard training on natural images", "PGD L2 0.25")]["published"] == "7 to 9"
+    assert table[("DDPM, quality of its samples, with EMA", "")]["here"] == "—"
+
+
+def test_a_copy_of_cifar10_in_a_folder_is_known_by_its_classes(results: dict) -> None:
+    changed = copy.deepcopy(results)
+    changed["data"]["classes"] = sorted(CIFAR10)
+    assert is_cifar10(changed)
+    assert not is_cifar10(results)
 
 
 def test_published_numbers_are_those_of_their_sources() -> None:
     known = json.loads((ROOT / "tests" / "expected" / "published.json").read_text())
     shown = json.loads((ROOT / "src" / "realfeatures" / "reporting" / "published.json").read_text())
-    assert {one["id"]: round(100 * one["value"], 6) for one in shown} == known
+
+    def expected(one: dict) -> object:
+        scale = 100 if one["unit"] == "accuracy" else 1
+        numbers = [round(scale * one[name], 6) for name in ("value", "upper") if name in one]
+        return numbers if "upper" in one else numbers[0]
+
+    assert {one["id"]: expected(one) for one in shown} == known
 
 
 def test_the_command_in_the_report_makes_the_same_experiment() -> None:
@@ -496,7 +599,7 @@ def test_the_terminal_shows_both_tables_and_the_verdicts(original: Run) -> None:
     text = console.export_text()
     assert re.search(r"contrastive .* 47\.3 \[", text)
     assert "AutoAttack L2 0.75" in text
-    assert re.search(r"C7 .*not tested", text)
+    assert re.search(r"C7 .*inconclusive", text)
 
 
 def test_the_terminal_tables_of_an_empty_folder_are_one_clear_line(tmp_path: Path) -> None:
@@ -511,7 +614,7 @@ import pathlib, sys
 from realfeatures.grid import cell_addresses, cells
 from realfeatures.presets import load_preset
 from realfeatures.reporting import write_report
-preset = load_preset("digits")
+preset = load_preset("digits", {SMALLER!r})
 grid = cells(preset, [0, 1])
 addresses = cell_addresses(grid, runtime=preset.runtime, code="code", versions={{}})
 write_report(pathlib.Path({str(run.out)!r}), preset=preset, seeds=[0, 1], grid=grid, addresses=addresses)
@@ -520,3 +623,173 @@ sys.exit("torch" in sys.modules)
     (run.out / "report.html").unlink()
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
     assert run.html == before
+
+
+def test_the_sources_of_features_and_their_targets_stand_beside_natural_and_chance(page: Page) -> None:
+    table = page.table("features of", "set")
+    assert table[("supervised", "non_robust")]["→ contrastive"].startswith("47.3")
+    assert table[("diffusion", "non_robust_diffusion")]["→ masked"].startswith("19.3")  # 100 and 93 of 500
+    assert table[("natural images", "natural")]["→ masked"].startswith("96.9")
+    assert table[("chance", "")]["→ masked"] == "10.0"
+
+
+def test_each_augmentation_of_the_probe_has_its_row(page: Page) -> None:
+    table = page.table("paradigm", "features", "augmentation", stubs=3)
+    assert {row[2] for row in table} == {"none", "crop and flip", "SimCLR's", "Gaussian noise"}
+    assert {row[:2] for row in table} == {
+        (paradigm, features)
+        for paradigm in ("contrastive", "masked", "diffusion")
+        for features in ("natural", "robust")
+    }
+    assert table[("masked", "robust", "SimCLR's")]["PGD L2 0.25"].startswith("56.0")
+
+
+def test_what_is_measured_to_gate_a_claim_is_in_no_table_of_trained_encoders(page: Page) -> None:
+    for columns, count in (
+        (("paradigm", "features", "augmentation"), 24),
+        (("paradigm", "features", "precomputed"), 6),
+    ):
+        table = page.table(*columns, stubs=3)
+        assert len(table) == count
+        assert not {"untrained", "none", "adversarial", "pixels"} & {name for row in table for name in row[:2]}
+
+
+def test_both_protocols_of_robustness_have_a_table(original: Run, page: Page) -> None:
+    assert "From natural images" in original.html
+    assert "From images of the robust set" in original.html
+    tables = [table for table in page.tables if table[0][:3] == ["paradigm", "features", "clean"]]
+    assert len([table for table in tables if table[0][-1] == "AutoAttack L2 0.75"]) == 2
+
+
+def test_ilyas_sets_and_their_controls_have_a_table(page: Page) -> None:
+    table = page.table("trained on", "control")
+    assert [row[0] for row in table][-4:] == ["d_det", "non_robust_noise", "shuffled", "d_rand_labels"]
+    assert table[("d_rand",)]["clean"].startswith("53.3")
+    assert table[("shuffled",)]["control"] == "natural images, labels shuffled"
+
+
+def test_every_encoder_of_the_decomposition_is_read_by_a_linear_probe(page: Page) -> None:
+    table = page.table("paradigm", "encoder on", "probe on natural")
+    assert table[("supervised", "natural")]["probe on non_robust"].startswith("69.9")  # 353 and 346 of 500
+    assert table[("masked", "nothing (untrained)")]["probe on robust"].startswith("87.3")
+    assert table[("raw pixels", "")]["probe on d_rand"].startswith("21.3")
+    assert table[("masked", "robust")]["probe on non_robust"] == ""  # no such cell: neither a number nor a dash
+
+
+def test_the_controls_stand_beside_what_they_control(page: Page) -> None:
+    row = page.table("paradigm", "encoder on", "fitted to", stubs=3)[("contrastive", "natural", "natural")]
+    assert row["its accuracy"].startswith("98.1")
+    assert row["nearest neighbours"].startswith("97.1")
+    swept = page.table("paradigm", "encoder on", "probe on", stubs=3)[("diffusion", "natural", "natural")]
+    assert len(swept) > 4
+    assert {value.split(" | ")[0] for name, value in swept.items() if name.startswith("t = ")} == {"97.3"}
+    free = next(table for table in page.tables if table[0][-1].startswith("PGD on the representation"))
+    assert {row[-1].split(" | ")[0] for row in free[1:]} == {"50.0"}
+
+
+def test_the_transfer_of_attacks_is_split_by_mistake_and_says_how_many_examples_it_is_of(page: Page) -> None:
+    table = page.table("features", "attack", "source", "target", stubs=4)
+    row = table[("robust", "L2 0.5", "masked", "diffusion")]
+    shares = [row[name].split(" | ")[0] for name in ("transferred", "same mistake", "different mistake")]
+    assert (row["n"], shares) == ("40", ["25.0", "15.0", "10.0"])
+    assert "<title>masked → diffusion: n = 40 for each of 2 seeds</title>" in page.text
+
+
+def test_a_source_that_nothing_fools_has_no_transfer_rate(run: Run) -> None:
+    rewrite(run, "seed0/natural/transfer", lambda record: [one.update(NOT_FOOLED) for one in record["transfer"]])
+    rewrite(run, "seed1/natural/transfer", lambda record: [one.update(NOT_FOOLED) for one in record["transfer"]])
+    run.report()
+    table = Page(run.html).table("features", "attack", "source", "target", stubs=4)
+    assert table[("natural", "L2 0.5", "masked", "masked")]["transferred"] == "—"
+
+
+NOT_FOOLED = {"n": 0, "transferred": 0, "same_mistake": 0, "different_mistake": 0}
+
+
+def test_both_losses_are_drawn_for_each_attacked_loss(page: Page, original: Run) -> None:
+    for attacked in ("InfoNCE", "cross-entropy"):
+        assert f"attack on {attacked}: non_robust, Linf 8/255" in original.html
+        row = page.table("encoder and attack")[("contrastive on natural, Linf 8/255", attacked)]
+        assert (row[attacked], row["accuracy, %"]) == ("1 → 4", "100.0 → 25.0")
+
+
+def test_a_sign_of_gradient_masking_is_shown_beside_its_table_and_in_its_list(run: Run) -> None:
+    key = "seed0/robust/masked/attack/robust"
+    assert "None of them was found" in run.html
+    rewrite(run, key, lambda record: record["masking"]["checks"].update({"L2 flat_loss": True}))
+    run.report()
+    text = "masked on robust (linear probe, started at natural, seed 0): L2 flat_loss: the gradient leads nowhere"
+    robustness = run.html[run.html.index("From natural images") : run.html.index("From images of the robust set")]
+    listed = run.html[run.html.index('<h2 id="masking"') : run.html.index('<h2 id="sets"')]
+    assert text in robustness
+    assert text in listed
+    assert f"realfeatures show {run.addresses[key][:12]}: L2 lowest_gradient 0.125" in listed
+    assert run.markdown.replace("\\_", "_").count(text) >= 2
+
+
+def test_the_report_explains_every_sign_of_gradient_masking_that_is_looked_for() -> None:
+    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
+    threat = ThreatModel(norm=Norm.L2, epsilon=0.5)
+    images, labels = torch.full((4, 3, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
+    found = check_masking(
+        model, images, labels, threat=threat, steps=1, step_size=0.1, generator=torch.Generator(), batch_size=4
+    )
+    assert found.checks.keys() <= CHECKS.keys()
+    pattern = schema()["$defs"]["masking"]["properties"]["checks"]["propertyNames"]["pattern"]
+    assert all(re.search(pattern, f"L2 {name}") for name in CHECKS)
+
+
+def test_an_experiment_that_was_not_chosen_has_no_section(tmp_path: Path) -> None:
+    run = Run(tmp_path, load_preset("digits", ["experiments=E3", "paradigms=supervised,contrastive"]), [0])
+    run.report()
+    titles = re.findall(r'<h2 id="(\w+)"', run.html)
+    assert "origins" in titles
+    assert not {"usefulness", "robustness", "augmentation", "transfer", "ilyas", "controls", "masking"} & set(titles)
+    table = Page(run.html).table("features of", "set")  # nothing ran: its numbers are dashes
+    assert table[("contrastive", "non_robust_contrastive")]["→ supervised"] == "—"
+
+
+def test_each_number_names_the_cells_that_it_comes_from(page: Page, original: Run) -> None:
+    first, second = (original.addresses[f"seed{seed}/robust/masked/attack/robust"][:12] for seed in (0, 1))
+    assert [value for value in page.values if value.endswith(f"; realfeatures show {first}, {second}")]
+    assert "realfeatures show seed1/robust/masked/attack/robust" in page.text
+
+
+def test_the_departures_from_the_paper_and_from_its_code_are_listed(original: Run) -> None:
+    for text in (original.html, original.markdown):
+        assert "Departures from the paper" in text
+        assert "PGD descends the cross-entropy" in text
+        assert "rounded to 256 levels" in text
+
+
+def test_the_document_of_committed_results_is_what_they_give() -> None:
+    """After a change of results/ or of the report: make results."""
+    assert (ROOT / "docs" / "results.md").read_text() == document(ROOT / "results")
+
+
+def test_committed_results_are_written_with_their_command_and_numbers(original: Run, tmp_path: Path) -> None:
+    folder = tmp_path / "results" / "first_run"
+    folder.mkdir(parents=True)
+    shutil.copy(original.out / "results.json", folder)
+    with pytest.raises(ArtifactError, match=r"first_run: holds no command\.txt"):
+        document(folder.parent)
+    (folder / "command.txt").write_text("realfeatures run --preset digits --out OUT\n")
+    assert main([str(folder.parent), str(tmp_path / "results.md")]) == 0
+    text = (tmp_path / "results.md").read_text()
+    assert "realfeatures run --preset digits --out OUT" in text
+    assert "## first\\_run: scikit-learn digits" in text
+    assert re.search(r"^\| contrastive \| 98\.1 \[.*47\.3 \[", text, re.MULTILINE)
+
+
+def test_no_committed_run_gives_a_document_that_says_so(tmp_path: Path) -> None:
+    assert "No run has been committed yet." in document(tmp_path / "none")
+
+
+def rewrite(run: Run, key: str, change: Callable[[dict], object]) -> None:
+    """Change a cell's record as if it had measured something else."""
+    folder = run.folder(key)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    record = json.loads((folder / "record.json").read_text())
+    change(record)
+    (folder / "manifest.json").unlink()
+    seal(folder, kind=manifest["kind"], record=record, attributes={}, address=run.addresses[key])

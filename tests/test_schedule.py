@@ -22,7 +22,7 @@ from realfeatures.pipelines.profiles import load_profile
 from realfeatures.plan import check_run_name, timed_name
 from realfeatures.presets import load_preset
 
-SMALL = ("controls=[]", "paradigms=supervised", "features=natural")
+SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
 IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
 SCHEDULES = "/apis/v2beta1/recurringruns"
 MONDAYS = Timing(cron="0 0 3 * * 1")

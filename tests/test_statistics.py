@@ -8,9 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from realfeatures.reporting.significance import smallest_level
 from realfeatures.reporting.statistics import (
     Interval,
     difference_from_share,
+    mean_interval,
     over_seeds,
     t_interval,
     weighted_difference,
@@ -133,3 +135,34 @@ def test_equal_seeds_keep_the_error_of_their_common_test_set() -> None:
     one = wilson_interval(60, 100)
     found = over_seeds([one] * 5)
     assert (found.low, found.high) == pytest.approx((one.low, one.high))
+
+
+def test_a_mean_of_accuracies_has_the_bounds_of_estimates_that_err_together() -> None:
+    one = wilson_interval(60, 100)
+    assert mean_interval([one, one]) == one
+    found = mean_interval([Interval(0.2, 0.1, 0.5), Interval(0.4, 0.3, 0.5)])
+    assert (found.value, found.low, found.high) == pytest.approx((0.3, 0.2, 0.5))
+
+
+@pytest.mark.parametrize(("distance", "beyond"), [(0.02, 0.0), (0.05, 0.0), (0.05, 0.02), (0.4, 0.0)])
+def test_the_smallest_level_of_a_normal_interval_is_its_p_value(distance: float, beyond: float) -> None:
+    error = 0.02
+    found = smallest_level(lambda z: distance - z * error, beyond=beyond)
+    assert found == pytest.approx(2 * stats.norm.sf((distance - beyond) / error), rel=1e-5)
+
+
+def test_an_estimate_on_the_wrong_side_has_a_p_value_of_one() -> None:
+    assert smallest_level(lambda z: -0.01 - z) == 1.0
+    assert smallest_level(lambda z: 0.03 - z, beyond=0.05) == 1.0
+
+
+def test_the_smallest_level_of_students_interval_is_the_t_tests_p_value() -> None:
+    values = [0.31, 0.36, 0.28]
+    found = smallest_level(lambda z: t_interval(values, z=z).low - 0.2)
+    assert found == pytest.approx(stats.ttest_1samp(values, 0.2).pvalue, rel=1e-4)
+
+
+def test_over_seeds_widens_both_parts_with_the_confidence() -> None:
+    one, z = [Interval(value, value - 0.03, value + 0.03) for value in (0.5, 0.6, 0.7)], stats.norm.ppf(0.995)
+    half = stats.t.ppf(0.995, 2) * 0.1 / math.sqrt(3)
+    assert over_seeds(one, z=z).high == pytest.approx(0.6 + math.hypot(half, 0.03))

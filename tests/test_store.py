@@ -347,7 +347,7 @@ def test_what_ships_with_a_library_needs_no_mirror(store):
 # --- runs ------------------------------------------------------------------------------------------------------------
 
 TINY = (
-    "controls=[]",
+    "experiments=E2",
     "paradigms=supervised",
     "features=natural",
     "data.train_size=1297",

@@ -32,7 +32,7 @@ pytestmark = [*needs_s3, pytest.mark.usefixtures("s3_environment")]
 
 SIZE = 2 * 2**20
 TINY = (
-    "controls=[]",
+    "experiments=E2",
     "paradigms=supervised",
     "features=natural",
     "data.train_size=400",

@@ -30,7 +30,7 @@ from realfeatures.pipelines.profiles import load_profile
 from realfeatures.presets import load_preset
 from realfeatures.store.reports import FILES, publish
 
-SMALL = ("controls=[]", "paradigms=supervised", "features=natural")
+SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
 IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
 RUNS, VERSIONS = "POST /apis/v2beta1/runs", "POST /apis/v2beta1/pipelines/upload_version"
 

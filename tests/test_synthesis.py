@@ -4,17 +4,18 @@ import math
 
 import pytest
 import torch
+from checks import check_images_have_256_levels
 from conftest import started_run
 
 from realfeatures.attacks.pgd import pgd, untargeted
 from realfeatures.checkpoint import Checkpoint
-from realfeatures.config import MatchingConfig, PGDConfig, TargetedConfig
+from realfeatures.config import MatchingConfig, PGDConfig, RelabellingConfig, TargetedConfig
 from realfeatures.data.images import ImageSet, to_float
 from realfeatures.errors import Interrupted
 from realfeatures.paradigms.base import Pretrained, WithHead, frozen
 from realfeatures.presets import load_preset
 from realfeatures.run import Run
-from realfeatures.synthesis import _other_images, match_representations, perturb_towards_targets
+from realfeatures.synthesis import _other_images, match_representations, perturb_towards_targets, relabel
 from realfeatures.vocabulary import Norm
 
 
@@ -41,7 +42,7 @@ def test_crafted_images_keep_label_order_and_type_and_start_elsewhere(standard, 
     config = MatchingConfig(step_size=0.1, steps=10, delta=0.75, batch_size=20)
     crafted = match_representations(config, standard.encoder, natural, started_run()).images
     assert torch.equal(crafted.labels, natural.labels)
-    assert crafted.images.dtype == torch.uint8
+    check_images_have_256_levels(crafted)
     assert crafted.images.shape == natural.images.shape
     # Within delta of the start, up to the rounding of 64 pixels by at most half a level each.
     starts = natural.images[_other_images(64, started_run())]
@@ -79,10 +80,44 @@ def test_targeted_images_are_taken_for_their_new_labels_within_epsilon(standard,
     assert torch.bincount(crafted.images.labels, minlength=10).min() >= 8
 
 
+def test_d_det_aims_at_the_class_after_the_images_own(standard, digits_train) -> None:
+    natural = digits_train.first(64)
+    config = TargetedConfig(norm=Norm.L2, epsilon=1.5, step_size=0.1, steps=40, targets="next")
+    crafted = perturb_towards_targets(config, classifier(standard), natural, started_run())
+    assert torch.equal(crafted.images.labels, (natural.labels + 1) % 10)
+    found = accuracy(classifier(standard), to_float(crafted.images.images), crafted.images.labels)
+    assert found == pytest.approx(crafted.summary["target_rate_quantised"])
+
+
+def test_a_synthesis_from_noise_starts_at_no_image(standard, digits_train) -> None:
+    natural = digits_train.first(48)
+    config = MatchingConfig(step_size=0.1, steps=5, delta=0.75, start="noise", batch_size=20)
+    crafted = match_representations(config, standard.encoder, natural, started_run())
+    assert crafted.summary["distance_after"] < crafted.summary["distance_before"]
+    nearest = torch.cdist(to_float(crafted.images.images).flatten(1), to_float(digits_train.images).flatten(1)).amin(1)
+    # Uniform noise stands about 4 away from a digit of 64 pixels (the mean square difference is above 1/12 + 1/16).
+    assert nearest.min() > 2
+
+
+@pytest.mark.parametrize("order", ["kept", "shuffled"])
+def test_relabelling_changes_labels_alone(order, digits_train) -> None:
+    natural = digits_train.first(200)
+    other = ImageSet(natural.images, (natural.labels + 3) % 10, natural.classes)
+    found = relabel(RelabellingConfig(order=order), natural, other, started_run())
+    assert torch.equal(found.images, natural.images)
+    assert torch.equal(found.labels.bincount(minlength=10), other.labels.bincount(minlength=10))
+    agreeing = (found.labels == other.labels).float().mean().item()
+    # Shuffled labels agree by chance: a tenth, with a standard error of 0.02.
+    assert agreeing == 1 if order == "kept" else agreeing < 0.2
+
+
+@pytest.mark.parametrize("start", ["image", "noise"])
 @pytest.mark.parametrize("stop_after", [1, 4, 9])
-def test_a_synthesis_stopped_and_resumed_gives_the_same_images(tmp_path, standard, digits_train, stop_after) -> None:
+def test_a_synthesis_stopped_and_resumed_gives_the_same_images(
+    tmp_path, standard, digits_train, stop_after, start
+) -> None:
     natural = digits_train.first(60)
-    config = MatchingConfig(step_size=0.1, steps=4, batch_size=20)
+    config = MatchingConfig(step_size=0.1, steps=4, batch_size=20, start=start)
     expected = match_representations(config, standard.encoder, natural, Run(seed=5))
     polls = iter(range(1000))
     path = tmp_path / "checkpoint.safetensors"

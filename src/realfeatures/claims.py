@@ -5,11 +5,20 @@ from the rows of results.json by reporting/verdicts.py; nothing here is fitted t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from realfeatures.errors import ConfigError
-from realfeatures.vocabulary import Control, Features, Paradigm
+from realfeatures.experiments import NONE
+from realfeatures.measures import Claim, Comparison, Gate, Mean, Measure, matched
+from realfeatures.vocabulary import (
+    ADVERSARIAL,
+    NON_ROBUST_OF,
+    UNTRAINED,
+    Control,
+    Features,
+    Paradigm,
+    Protocol,
+    Readout,
+)
 
 FAR_ABOVE_CHANCE = 0.20
 """chosen: 20 points, more than test sets of some hundred images or other seeds move an accuracy."""
@@ -29,15 +38,10 @@ WIDELY = 0.10
 over the root of their number; chosen: twice the standard deviation between seeds of training on non-robust features
 (prototype: 2 to 5 points)."""
 
-ADVERSARIAL = "adversarial"
-"""The adversarially trained source of robust features: compared with no paradigm, and C4's positive control."""
-
 SELF_SUPERVISED = (Paradigm.CONTRASTIVE, Paradigm.MASKED, Paradigm.DIFFUSION)
 
-
-def _check_name(kind: str, name: str, known: Sequence[str]) -> None:
-    if name not in known:
-        raise ConfigError(f"a claim names {kind} {name!r}; expected one of: {', '.join(known)}")
+AUGMENTED = (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
+"""Linear probes that are fitted to augmented images (E4)."""
 
 
 def _percent(fraction: float) -> str:
@@ -48,124 +52,36 @@ def _points(fraction: float) -> str:
     return f"{100 * fraction:.0f} points"
 
 
-@dataclass(frozen=True, kw_only=True)
-class Measure:
-    """A measurement of the grid by name; attack `none` is clean accuracy.
-
-    Raises:
-        ConfigError: a paradigm or a feature set that no grid can have.
-    """
-
-    paradigm: str
-    features: str
-    probe_features: str
-    attack: str = "none"
-    norm: str = "none"
-    epsilon: float = 0.0
-
-    def __post_init__(self) -> None:
-        _check_name("paradigm", self.paradigm, [*Paradigm, *Control, ADVERSARIAL])
-        for name in (self.features, self.probe_features):
-            _check_name("features", name, [*Features, "none"])
-
-    def __str__(self) -> str:
-        own = "" if self.features == "none" else f" on {self.features}"
-        probe = "" if self.features == self.probe_features else f" with a probe on {self.probe_features}"
-        attack = f" under {self.attack} {self.norm} {self.epsilon:.3g}" if self.attack != "none" else ""
-        return f"{self.paradigm}{own}{probe}{attack}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Gate:
-    """What must hold with its whole interval before a paradigm is judged: measure - baseline lies above margin.
-
-    A gate asks of the very encoders that are judged, so that few seeds need no allowance here.
-    """
-
-    measure: Measure
-    baselines: tuple[Measure, ...] = ()
-    """The better of those that were measured counts; empty: chance."""
-    margin: float = 0.0
-
-
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
-    """One inequality: (measure - floor) - share * (reference - floor) lies above or below margin."""
-
-    measure: Measure
-    reference: Measure | None = None
-    """None: the measure alone against floor and margin."""
-    share: float = 0.0
-    like: tuple[Measure, Measure] | None = None
-    """Two measures whose ratio above floor is the share, in place of a number."""
-    floor: Literal["chance", "zero"] = "chance"
-    """chance: one over the number of classes."""
-    margin: float = 0.0
-    side: Literal["above", "below"] = "above"
-    gates: tuple[Gate, ...] = ()
-    control: tuple[Measure, Measure] | None = None
-    """A robust model under attack, and clean. Unless it keeps more than share, this comparison supports nothing."""
-
-    @property
-    def measures(self) -> tuple[Measure, ...]:
-        """All that its quantity is computed from."""
-        reference = () if self.reference is None else (self.reference,)
-        return (self.measure, *reference, *(self.like or ()))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A claim, the rule in words, and what decides it: every comparison must hold."""
-
-    id: str
-    text: str
-    source: str
-    rule: str
-    comparisons: tuple[Comparison, ...] = ()
-    needs: tuple[str, ...] = ()
-    """Cells that no grid has yet; with any, the claim is not tested."""
-
-
 def claims_for(rows: Iterable[Mapping[str, Any]]) -> tuple[Claim, ...]:
-    """Return the seven claims; C4 asks at the largest epsilon that AutoAttack measured in each norm.
+    """Return the seven claims; C4 and C7 ask at the largest epsilon that their attack measured in each norm.
 
     Args:
         rows: those of results.json.
     """
+    found = list(rows)
     return (
         _useful_under_supervision(),
         _poor_elsewhere(),
         _kept_across_paradigms(),
-        _non_robust(_largest_threats(rows)),
-        *_NOT_YET,
+        _non_robust(_largest_threats(found, "autoattack", _USUAL)),
+        _contrastive_source_is_better(),
+        _no_transfer_across_paradigms(),
+        _augmented_probes(_largest_threats(found, "pgd", AUGMENTED)),
     )
 
-
-def matched(paradigm: str, features: str, *, attack: str = "none", norm: str = "none", epsilon: float = 0.0) -> Measure:
-    """Return the measurement of a cell whose encoder and probe saw the same set."""
-    return Measure(
-        paradigm=paradigm,
-        features=features,
-        probe_features=features,
-        attack=attack,
-        norm=norm,
-        epsilon=epsilon,
-    )
-
-
-UNLEARNED = tuple(
-    Measure(paradigm=control, features="none", probe_features=Features.NATURAL)
-    for control in (Control.PIXELS, Control.UNTRAINED)
-)
-"""What a linear classifier reaches on raw natural pixels, and on an encoder without pretraining."""
 
 _NOT_JUDGED = (
-    " A paradigm whose natural accuracy is not above that of raw pixels and of an untrained encoder is not judged."
+    " A paradigm whose natural accuracy is not above that of raw pixels and of its own untrained encoder is not judged."
 )
+_USUAL = (Readout.OWN_HEAD, Readout.LINEAR_PROBE)
 
 
 def _learned(paradigm: Paradigm) -> Gate:
-    return Gate(measure=matched(paradigm, Features.NATURAL), baselines=UNLEARNED)
+    """What a linear classifier reaches on raw pixels and on the paradigm's encoder before training is the bar."""
+    natural = Features.NATURAL.value
+    pixels = Measure(paradigm=Control.PIXELS, features=NONE, probe_features=natural)
+    untrained = Measure(paradigm=paradigm, features=UNTRAINED, probe_features=natural)
+    return Gate(measure=matched(paradigm, natural), baselines=(pixels, untrained))
 
 
 def _useful(paradigm: Paradigm, features: Features) -> Comparison:
@@ -248,52 +164,120 @@ def _non_robust(threats: Mapping[str, float]) -> Claim:
 
 def _falls(paradigm: Paradigm, *, norm: str, epsilon: float) -> Comparison:
     clean = matched(paradigm, Features.ROBUST)
-    # A small robust accuracy tells a weak encoder from a strong attack only beside a model that withstands it: without
-    # that control the claim is at most inconclusive. An encoder that survives needs none: it contradicts by itself.
-    control = matched(ADVERSARIAL, Features.NATURAL, attack="autoattack", norm=norm, epsilon=epsilon)
     return Comparison(
-        measure=matched(paradigm, Features.ROBUST, attack="autoattack", norm=norm, epsilon=epsilon),
+        measure=_attacked(paradigm, Features.ROBUST, "autoattack", norm, epsilon),
         reference=clean,
         share=LARGELY,
         floor="zero",
         side="below",
         gates=(Gate(measure=clean, margin=FAR_ABOVE_CHANCE),),
-        control=(control, matched(ADVERSARIAL, Features.NATURAL)),
+        control=_robust_model("autoattack", norm, epsilon),
     )
 
 
-def _largest_threats(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
+def _attacked(
+    paradigm: str, features: Features, attack: str, norm: str, epsilon: float, *, readout: str = ""
+) -> Measure:
+    return matched(paradigm, features, attack=attack, norm=norm, epsilon=epsilon, readout=readout)
+
+
+def _robust_model(attack: str, norm: str, epsilon: float) -> tuple[Measure, Measure]:
+    """Return the adversarial source under an attack, and clean.
+
+    A small robust accuracy tells a weak encoder from a strong attack only beside a model that withstands it: without
+    that control nothing is supported. An encoder that survives needs none: it contradicts by itself.
+    """
+    clean = matched(ADVERSARIAL, Features.NATURAL)
+    return _attacked(ADVERSARIAL, Features.NATURAL, attack, norm, epsilon), clean
+
+
+def _largest_threats(rows: Iterable[Mapping[str, Any]], attack: str, readouts: Sequence[str]) -> dict[str, float]:
+    """Return the largest epsilon by norm of an attack on the paradigms' encoders, read by some readouts."""
     threats: dict[str, float] = {}
     for row in rows:
-        if row["attack"] == "autoattack" and row["paradigm"] != ADVERSARIAL:
+        asked = row["attack"] == attack and row["readout"] in readouts and row["protocol"] == Protocol.NATURAL
+        if asked and row["paradigm"] != ADVERSARIAL:
             threats[row["norm"]] = max(row["epsilon"], threats.get(row["norm"], 0.0))
     return threats
 
 
-_NOT_YET: Sequence[Claim] = (
-    Claim(
+def _contrastive_source_is_better() -> Claim:
+    sources = (Paradigm.CONTRASTIVE, Paradigm.SUPERVISED)
+    others = [[target for target in Paradigm if target != source] for source in sources]
+    common = [target for target in Paradigm if target not in sources]
+    return Claim(
         id="C5",
         text="Non-robust features made from a contrastive encoder transfer better than those from a supervised one.",
         source="the cross-paradigm transfer matrix",
-        rule="The mean accuracy over the paradigms other than the source is higher for the contrastive source.",
-        needs=("non-robust images made from the contrastive encoder, and each paradigm trained on them",),
-    ),
-    Claim(
+        rule="The mean accuracy over the paradigms other than the source is higher for the contrastive source, and so"
+        f" is the mean over {' and '.join(common)}, the targets that are other to both sources.{_NOT_JUDGED}",
+        comparisons=(_transfers_better(sources, others), _transfers_better(sources, [common, common])),
+    )
+
+
+def _transfers_better(sources: Sequence[Paradigm], targets: Sequence[Sequence[Paradigm]]) -> Comparison:
+    better, worse = (
+        Mean(tuple(matched(target, NON_ROBUST_OF[source]) for target in among))
+        for source, among in zip(sources, targets, strict=True)
+    )
+    judged = dict.fromkeys(target for among in targets for target in among)
+    return Comparison(
+        measure=better, reference=worse, share=1.0, floor="zero", gates=tuple(_learned(target) for target in judged)
+    )
+
+
+def _no_transfer_across_paradigms() -> Claim:
+    return Claim(
         id="C6",
         text="Non-robust features made from self-supervised encoders still do not transfer across paradigms.",
         source="the cross-paradigm transfer matrix",
-        rule=f"In every other paradigm, each source's images keep less than {_percent(POOR)} of natural's accuracy"
-        " above chance.",
-        needs=(
-            "non-robust images made from the contrastive, masked and diffusion encoders, and each paradigm"
-            " trained on them",
+        rule=f"In every paradigm other than the source, each source's images keep less than {_percent(POOR)} of"
+        f" natural's accuracy above chance.{_NOT_JUDGED}",
+        comparisons=tuple(
+            _keeps(target, NON_ROBUST_OF[source], share=POOR, side="below")
+            for source in SELF_SUPERVISED
+            for target in Paradigm
+            if target != source
         ),
-    ),
-    Claim(
+    )
+
+
+def _augmented_probes(threats: Mapping[str, float]) -> Claim:
+    attacked = [(paradigm, norm, epsilon) for norm, epsilon in threats.items() for paradigm in SELF_SUPERVISED]
+    return Claim(
         id="C7",
         text="Augmentation in the linear probe helps robustness and does not remove the non-robustness.",
         source="the augmented linear probe",
-        rule=f"Robust accuracy rises with augmentation and stays below {_percent(LARGELY)} of the clean accuracy.",
-        needs=("linear probes trained with crop and flip, with SimCLR's augmentation and with Gaussian noise",),
-    ),
-)
+        rule="On natural encoders of the three self-supervised paradigms, at the largest epsilon of PGD in each norm:"
+        " the mean robust accuracy of the probes with crop and flip, with SimCLR's augmentation and with noise is"
+        f" higher than without augmentation, and each of them keeps less than {_percent(LARGELY)} of its clean"
+        f" accuracy.{_NOT_JUDGED} An epsilon supports the second half only where the adversarial source, a robust"
+        f" model, keeps more than {_percent(LARGELY)} under it.",
+        comparisons=(
+            *(_helps(*one) for one in attacked),
+            *(_stays_non_robust(*one, readout) for one in attacked for readout in AUGMENTED),
+        ),
+        needs=() if threats else ("PGD on linear probes that were fitted to augmented images",),
+    )
+
+
+def _helps(paradigm: Paradigm, norm: str, epsilon: float) -> Comparison:
+    augmented, plain = (
+        [_attacked(paradigm, Features.NATURAL, "pgd", norm, epsilon, readout=readout) for readout in readouts]
+        for readouts in (AUGMENTED, (Readout.LINEAR_PROBE,))
+    )
+    return Comparison(
+        measure=Mean(tuple(augmented)), reference=plain[0], share=1.0, floor="zero", gates=(_learned(paradigm),)
+    )
+
+
+def _stays_non_robust(paradigm: Paradigm, norm: str, epsilon: float, readout: Readout) -> Comparison:
+    return Comparison(
+        measure=_attacked(paradigm, Features.NATURAL, "pgd", norm, epsilon, readout=readout),
+        reference=matched(paradigm, Features.NATURAL, readout=readout),
+        share=LARGELY,
+        floor="zero",
+        side="below",
+        gates=(_learned(paradigm),),
+        control=_robust_model("pgd", norm, epsilon),
+    )

@@ -8,7 +8,16 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from realfeatures.vocabulary import Config, Control, Features, Norm, Paradigm
+from realfeatures.vocabulary import (
+    MAIN_FEATURES,
+    Config,
+    Control,
+    Experiment,
+    Features,
+    Norm,
+    Paradigm,
+    Protocol,
+)
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 PositiveInt = Annotated[int, Field(gt=0)]
@@ -195,6 +204,8 @@ class DiffusionConfig(Config):
     """Decay of the weights' exponential moving average, which the encoder then uses; None: the raw weights."""
     timestep: NonNegativeInt = 11
     """Timestep whose noise level the encoder adds before it reads the representation."""
+    noise: Literal["fixed", "fresh"] = "fixed"
+    """Of the encoder: one noise for all images, or, declared random, another one at every call."""
     feature_block: Literal["middle", "up"] = "middle"
     """Read after the middle block, or after the first resolution of the up path."""
     feature_pool: PositiveInt = 1
@@ -209,15 +220,71 @@ class DiffusionConfig(Config):
         return self
 
 
-class ControlConfig(Config):
-    """An encoder without pretraining: the pixels themselves, or a ResNet at its initialisation."""
+class PixelsConfig(Config):
+    """No encoder at all: the pixels themselves."""
 
-    paradigm: Literal[Control.PIXELS, Control.UNTRAINED]
-    model: ResNetConfig
+    paradigm: Literal[Control.PIXELS] = Control.PIXELS
+
+
+class UntrainedConfig(Config):
+    """A paradigm's encoder at its random initialisation."""
+
+    paradigm: Literal["untrained"] = "untrained"
+    encoder: SupervisedConfig | ContrastiveConfig | MaskedConfig | DiffusionConfig = Field(discriminator="paradigm")
+
+
+class OutsideConfig(Config):
+    """A classifier that was trained elsewhere, read from a file in place of a training."""
+
+    paradigm: Literal["outside"] = "outside"
+    architecture: str
+    """robustbench:resnet18 | robustbench:resnet34 | robustbench:resnet50 | torchvision:NAME | timm:NAME"""
+    weights: str
+    """Path of a .safetensors file, or of a state dict that torch.save wrote; code in it is never run."""
+    sha256: str | None = None
+    """Digest of the weights' file; filled in before a run, so that changed weights are another cell."""
+    state_key: str | None = None
+    """Where the file is a dictionary with the state dict in it, its key there, such as state_dict."""
+    prefix: str = ""
+    """Taken off the weights' names, such as `module.` or `model.`"""
+    names: tuple[tuple[str, str], ...] = ()
+    """Regular expressions and their replacements, in order, for the weights' names; renamed to nothing: left out."""
+    options: tuple[tuple[str, int | float | bool | str], ...] = ()
+    """Arguments of a torchvision or timm constructor by name, such as a vision transformer's image size."""
+    mean: tuple[float, ...] | None = None
+    """Of each channel, subtracted from images in [0, 1]; None: the model takes [0, 1]."""
+    std: tuple[PositiveFloat, ...] | None = None
+    """Of each channel, by which the difference is divided."""
+
+    @field_validator("names", "options", mode="before")
+    @classmethod
+    def _pairs_of(cls, value: Any) -> Any:
+        return tuple(value.items()) if isinstance(value, dict) else value
+
+    @model_validator(mode="after")
+    def _normalisation_is_whole(self) -> "OutsideConfig":
+        lengths = {None if values is None else len(values) for values in (self.mean, self.std)}
+        if len(lengths) > 1:
+            raise ValueError("mean and std belong together: one number a channel each, or neither")
+        return self
+
+    def identity(self) -> dict[str, Any]:
+        """Leave the file's path out once its content is known: moving it changes nothing."""
+        values = super().identity()
+        if self.sha256 is not None:
+            values["weights"] = "file"
+        return values
 
 
 PretrainConfig = Annotated[
-    SupervisedConfig | AdversarialConfig | ContrastiveConfig | MaskedConfig | DiffusionConfig | ControlConfig,
+    SupervisedConfig
+    | AdversarialConfig
+    | OutsideConfig
+    | ContrastiveConfig
+    | MaskedConfig
+    | DiffusionConfig
+    | PixelsConfig
+    | UntrainedConfig,
     Field(discriminator="paradigm"),
 ]
 
@@ -232,13 +299,36 @@ class MatchingConfig(Config):
     """True: the step size falls linearly to a tenth over the steps."""
     delta: PositiveFloat | None = None
     """Bound on the L2 distance to the start image; None: unbounded."""
+    start: Literal["image", "noise"] = "image"
+    """Another training image, or uniform noise."""
     batch_size: PositiveInt = 512
 
 
 class TargetedConfig(PGDConfig):
-    """Targeted PGD, which makes D_rand (Ilyas et al. 2019, section 3.2)."""
+    """Targeted PGD, which makes D_rand and D_det (Ilyas et al. 2019, section 3.2)."""
 
+    targets: Literal["random", "next"] = "random"
+    """A uniformly random class, or the one after the image's own."""
     batch_size: PositiveInt = 512
+
+
+class RelabellingConfig(Config):
+    """Natural images with another set's labels."""
+
+    order: Literal["kept", "shuffled"]
+    """shuffled: each label goes to a random image, so that none tells of its own."""
+
+
+class TimestepConfig(Config):
+    """A diffusion encoder read at another timestep than it was configured with; its weights stay."""
+
+    timestep: NonNegativeInt
+
+
+class GaussianNoiseConfig(Config):
+    """Normal noise on every value, cut to [0, 1] with the image."""
+
+    deviation: PositiveFloat
 
 
 class ProbeConfig(Config):
@@ -249,6 +339,24 @@ class ProbeConfig(Config):
     learning_rate: PositiveFloat
     """Adam's peak learning rate, which falls to zero along a cosine."""
     weight_decay: NonNegativeFloat = 0.0
+    augmentation: CropFlipConfig | SimCLRAugmentationConfig | GaussianNoiseConfig | None = None
+    """Of the images, before their representations are taken."""
+    views: PositiveInt = 1
+    """How many augmented copies of each image are represented; one, the image itself, without augmentation."""
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> "ProbeConfig":
+        if self.augmentation is None and self.views > 1:
+            raise ValueError(f"views {self.views}: without augmentation they are all the same; use 1")
+        return self
+
+
+class KNNConfig(Config):
+    """A vote of the nearest training images, weighted by similarity (Wu et al. 2018, section 3.4)."""
+
+    neighbours: PositiveInt
+    temperature: PositiveFloat
+    """Divides the cosine similarities before their exponential is taken."""
 
 
 class AttackConfig(Config):
@@ -263,7 +371,34 @@ class AttackConfig(Config):
     autoattack: tuple[ThreatModel, ...] = ()
     autoattack_images: PositiveInt
     """The first n test images are attacked by AutoAttack."""
+    representation: tuple[ThreatModel, ...] = ()
+    """PGD without labels, that moves the representation as far as it can."""
+    masking_images: NonNegativeInt = 0
+    """The first n test images are looked at for signs of gradient masking."""
+    protocol: Protocol = Protocol.NATURAL
     batch_size: PositiveInt = 512
+
+
+class TransferConfig(Config):
+    """PGD on each of some classifiers, and what the others make of its images."""
+
+    images: PositiveInt
+    threats: tuple[ThreatModel, ...] = Field(min_length=1)
+    steps: PositiveInt
+    relative_step_size: PositiveFloat
+    """Step size as a share of epsilon."""
+    batch_size: PositiveInt = 512
+
+
+class LossCurvesConfig(PGDConfig):
+    """Ascend the contrastive loss and watch cross-entropy, and the other way round."""
+
+    images: PositiveInt
+    samples: PositiveInt
+    """Pairs of augmented views a step."""
+    augmentation: SimCLRAugmentationConfig
+    temperature: PositiveFloat
+    batch_size: PositiveInt = 128
 
 
 class Preset(Config):
@@ -272,21 +407,34 @@ class Preset(Config):
     name: str
     runtime: RuntimeConfig
     data: DataConfig
+    experiments: tuple[Experiment, ...] = Field(tuple(Experiment), min_length=1)
     paradigms: tuple[Paradigm, ...] = Field(tuple(Paradigm), min_length=1)
-    features: tuple[Features, ...] = Field(tuple(Features), min_length=1)
-    controls: tuple[Control, ...] = tuple(Control)
+    features: tuple[Features, ...] = Field(MAIN_FEATURES, min_length=1)
+    """The sets that every paradigm is trained on; experiments add others."""
     supervised: SupervisedConfig
-    adversarial: AdversarialConfig
+    standard: OutsideConfig | None = None
+    """A trained classifier in place of the supervised encoder as the source of non-robust features."""
+    adversarial: Annotated[AdversarialConfig | OutsideConfig, Field(discriminator="paradigm")]
     contrastive: ContrastiveConfig
     masked: MaskedConfig
     diffusion: DiffusionConfig
     robust: MatchingConfig
     non_robust: MatchingConfig
     d_rand: TargetedConfig
+    d_det: TargetedConfig
     probe: ProbeConfig
+    probe_views: PositiveInt
+    """How many augmented copies of each image E4's probes are fitted to."""
+    probe_noise: GaussianNoiseConfig
+    """E4's noise; its crops and flips are the supervised paradigm's, its SimCLR views the contrastive one's."""
+    knn: KNNConfig
+    timesteps: tuple[NonNegativeInt, ...]
+    """Timesteps at which the natural diffusion encoder is read besides its own."""
     attack: AttackConfig
+    transfer: TransferConfig
+    loss_curves: LossCurvesConfig
 
-    @field_validator("paradigms", "features", "controls", mode="before")
+    @field_validator("experiments", "paradigms", "features", mode="before")
     @classmethod
     def _split_names(cls, value: Any) -> Any:
         """Accept `supervised,masked`, which is what a person writes on a command line."""
@@ -296,10 +444,23 @@ class Preset(Config):
 
     @model_validator(mode="after")
     def _selections_are_sets(self) -> "Preset":
-        for name in ("paradigms", "features", "controls"):
+        for name in ("experiments", "paradigms", "features", "timesteps"):
             values = getattr(self, name)
             if len(set(values)) < len(values):
-                raise ValueError(f"{name}: {', '.join(values)} names one twice")
+                raise ValueError(f"{name}: {', '.join(map(str, values))} names one twice")
         if Features.NATURAL not in self.features:
             raise ValueError("features must contain natural: every other set is made from it")
+        others = [features for features in self.features if features not in MAIN_FEATURES]
+        if others:
+            raise ValueError(
+                f"features: {', '.join(others)} comes with an experiment (E3 or E6); expected some of"
+                f" {', '.join(MAIN_FEATURES)}"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _timesteps_exist(self) -> "Preset":
+        beyond = [step for step in self.timesteps if step >= self.diffusion.timesteps]
+        if beyond:
+            raise ValueError(f"timesteps: {beyond[0]} must be below diffusion.timesteps ({self.diffusion.timesteps})")
         return self

@@ -13,21 +13,25 @@ from realfeatures.config import (
     AdversarialConfig,
     AttackConfig,
     ContrastiveConfig,
-    ControlConfig,
     DataConfig,
     DiffusionConfig,
+    KNNConfig,
+    LossCurvesConfig,
     MaskedConfig,
     MatchingConfig,
     OptimizerConfig,
+    OutsideConfig,
+    PixelsConfig,
     Preset,
     ProbeConfig,
     ResNetConfig,
     SupervisedConfig,
     TargetedConfig,
+    TransferConfig,
 )
 from realfeatures.data.sources import SourceInfo
 from realfeatures.grid import Cell
-from realfeatures.vocabulary import Config, Control, Features
+from realfeatures.vocabulary import ADVERSARIAL, NON_ROBUST_OF, Config, Control, Features, Paradigm
 
 TRAINING = 3
 """Cost of a training pass over a forward pass: the backward pass makes two gradients, each as dear as the forward."""
@@ -40,6 +44,9 @@ AUTOATTACK_TARGETS = 9
 """Wrong classes that APGD-T and FAB-T each aim at, where there are so many."""
 AUTOATTACK_QUERIES = 5000
 """Square attack's queries, each a forward pass."""
+
+MASKING_RUNS = 8
+"""Runs of PGD that the check for gradient masking takes, in runs of the usual length (attacks/masking.py)."""
 
 AUTOATTACK_LIKELY_SHARE = 0.2
 """chosen: on digits, AutoAttack did between a twentieth and two fifths of its upper bound."""
@@ -75,18 +82,22 @@ def estimate(cell: Cell, preset: Preset, info: SourceInfo) -> Cost:
         case DataConfig():
             return _passes(info.train + info.test, 0.0)
         case MatchingConfig() | TargetedConfig():
-            source = preset.adversarial if cell.labels["features"] == Features.ROBUST else preset.supervised
-            return _synthesis(config, forward_flops(source, info), info)
+            return _synthesis(config, forward_flops(_source_of(cell, preset), info), info)
         case ProbeConfig():
-            encoder = _encoder_of(cell, preset)
+            encoder = _encoder_of(cell.labels["paradigm"], preset)
             head = 2.0 * dimension(encoder, info) * info.classes
-            return _passes(info.train, forward_flops(encoder, info)) + _passes(
-                config.epochs * info.train, TRAINING * head
-            )
+            fitted = config.views * info.train
+            return _passes(fitted, forward_flops(encoder, info)) + _passes(config.epochs * fitted, TRAINING * head)
+        case KNNConfig():
+            encoder = _encoder_of(cell.labels["paradigm"], preset)
+            similarities = 2.0 * dimension(encoder, info) * info.train
+            return _passes(info.train + info.test, forward_flops(encoder, info)) + _passes(info.test, similarities)
         case AttackConfig():
-            encoder = _encoder_of(cell, preset)
-            head = 2.0 * dimension(encoder, info) * info.classes
-            return _attack(config, forward_flops(encoder, info) + head, info)
+            return _attack(config, _classifier_flops(cell.labels["paradigm"], preset, info), info)
+        case TransferConfig():
+            return total([_transfer(config, paradigm, preset, info) for paradigm in preset.paradigms])
+        case LossCurvesConfig():
+            return _loss_curves(config, _classifier_flops(Paradigm.CONTRASTIVE, preset, info))
         case _:
             return _pretraining(config, info)
 
@@ -100,8 +111,8 @@ def forward_flops(config: Config, info: SourceInfo) -> float:
             return vit_encoder_flops(config, info, visible=_patches(config, info))
         case DiffusionConfig():
             return unet_flops(config, info, until=config.feature_block)
-        case ControlConfig(paradigm=Control.UNTRAINED):
-            return resnet_flops(config.model, info)
+        case OutsideConfig():
+            return resnet_flops(ResNetConfig(), info)  # chosen: an architecture by name has no sizes here to count
     return 0.0
 
 
@@ -112,10 +123,12 @@ def dimension(config: Config, info: SourceInfo) -> int:
             return config.width * (config.feature_pool or 1) ** 2
         case DiffusionConfig():
             return config.width * config.multipliers[-1] * config.feature_pool**2
-        case ControlConfig(paradigm=Control.PIXELS):
+        case PixelsConfig():
             return info.channels * info.height * info.width
-        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig() | ControlConfig():
+        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig():
             return _outputs(config.model)[-1]
+        case OutsideConfig():
+            return _outputs(ResNetConfig())[-1]
     raise TypeError(f"{type(config).__name__} is no encoder's configuration")
 
 
@@ -242,8 +255,10 @@ def _synthesis(config: MatchingConfig | TargetedConfig, flops: float, info: Sour
 
 def _attack(config: AttackConfig, flops: float, info: SourceInfo) -> Cost:
     cost = _passes(info.test, flops)
-    for _ in config.pgd:
+    for _ in (*config.pgd, *config.representation):
         cost += _passes(config.images * config.pgd_steps, INPUT_GRADIENT * flops)
+    for _ in {threat.norm for threat in config.pgd}:
+        cost += _passes(MASKING_RUNS * config.masking_images * config.pgd_steps, INPUT_GRADIENT * flops)
     for _ in config.autoattack:
         images, likely = config.autoattack_images, AUTOATTACK_LIKELY_SHARE
         runs = 1 + 2 * min(AUTOATTACK_TARGETS, info.classes - 1)
@@ -253,12 +268,40 @@ def _attack(config: AttackConfig, flops: float, info: SourceInfo) -> Cost:
     return cost
 
 
-def _encoder_of(cell: Cell, preset: Preset) -> Config:
-    """Return the configuration of the encoder that a probe or an attack reads."""
-    paradigm = cell.labels["paradigm"]
-    if paradigm in list(Control):
-        return ControlConfig(paradigm=Control(str(paradigm)), model=preset.supervised.model)
-    config: Config = getattr(preset, str(paradigm))
+def _transfer(config: TransferConfig, paradigm: Paradigm, preset: Preset, info: SourceInfo) -> Cost:
+    flops = _classifier_flops(paradigm, preset, info)
+    runs = len(config.threats) * config.images
+    return _passes(runs * config.steps, INPUT_GRADIENT * flops) + _passes(runs * len(preset.paradigms), flops)
+
+
+def _loss_curves(config: LossCurvesConfig, flops: float) -> Cost:
+    views = 2 * config.samples  # a pair each
+    steps = config.images * config.steps
+    attacks = _passes(steps * (views + 1), INPUT_GRADIENT * flops)  # one ascends the views' loss, one cross-entropy
+    return attacks + _passes(2 * steps * (views + 1), flops)  # both losses are watched in both
+
+
+def _classifier_flops(paradigm: object, preset: Preset, info: SourceInfo) -> float:
+    encoder = _encoder_of(paradigm, preset)
+    return forward_flops(encoder, info) + 2.0 * dimension(encoder, info) * info.classes
+
+
+def _source_of(cell: Cell, preset: Preset) -> Config:
+    """Return the configuration of the encoder that an image set is made from."""
+    features = cell.labels["features"]
+    if features == Features.ROBUST:
+        return preset.adversarial
+    maker = next((one for one, made in NON_ROBUST_OF.items() if made == features), Paradigm.SUPERVISED)
+    if maker is Paradigm.SUPERVISED and preset.standard is not None:
+        return preset.standard
+    return _encoder_of(maker, preset)
+
+
+def _encoder_of(paradigm: object, preset: Preset) -> Config:
+    """Return the configuration of a paradigm's encoder, or of what stands in its place."""
+    if paradigm == Control.PIXELS:
+        return PixelsConfig()
+    config: Config = preset.adversarial if paradigm == ADVERSARIAL else getattr(preset, str(paradigm))
     return config
 
 

@@ -8,11 +8,21 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from realfeatures.config import DiffusionConfig, MaskedConfig, Preset, ResNetConfig
+from realfeatures.config import (
+    AdversarialConfig,
+    ContrastiveConfig,
+    DiffusionConfig,
+    MaskedConfig,
+    OutsideConfig,
+    Preset,
+    ResNetConfig,
+    SupervisedConfig,
+)
 from realfeatures.cost import Cost, estimate
 from realfeatures.data.sources import SourceInfo, describe_source, pin_source
 from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cell_addresses, cells
+from realfeatures.outside_weights import check_outside, pin_outside
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.vocabulary import Paradigm
 
@@ -48,8 +58,15 @@ def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
         DataError: the data set is not usable.
     """
     check_seeds(seeds)
-    pinned = preset.model_copy(update={"data": pin_source(preset.data)})
-    info = describe_source(pinned.data)
+    info = describe_source(preset.data)
+    for source in outside_sources(preset).values():
+        check_outside(source, channels=info.channels)
+    pinned = preset.model_copy(
+        update={
+            "data": pin_source(preset.data),
+            **{name: pin_outside(source) for name, source in outside_sources(preset).items()},
+        }
+    )
     check_preset(pinned, info)
     grid = cells(pinned, seeds)
     return Plan(
@@ -60,6 +77,12 @@ def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
         addresses=addresses_of(grid, pinned),
         costs={cell.key: estimate(cell, pinned, info) for cell in grid},
     )
+
+
+def outside_sources(preset: Preset) -> dict[str, OutsideConfig]:
+    """Return the classifiers that were trained elsewhere, by the preset's field."""
+    fields = {"standard": preset.standard, "adversarial": preset.adversarial}
+    return {name: config for name, config in fields.items() if isinstance(config, OutsideConfig)}
 
 
 def addresses_of(grid: Sequence[Cell], preset: Preset) -> dict[str, str]:
@@ -107,7 +130,9 @@ def check_preset(preset: Preset, info: SourceInfo) -> None:
         ConfigError: a model does not fit the images, or more images are attacked than there are.
     """
     for name in ("supervised", "adversarial", "contrastive"):
-        _check_resnet(getattr(preset, name).model, info, where=f"{name}.model.blocks")
+        config = getattr(preset, name)
+        if isinstance(config, SupervisedConfig | AdversarialConfig | ContrastiveConfig):
+            _check_resnet(config.model, info, where=f"{name}.model.blocks")
     if Paradigm.MASKED in preset.paradigms:
         _check_masked(preset.masked, info)
     if Paradigm.DIFFUSION in preset.paradigms:

@@ -16,16 +16,19 @@ SCIENCE = (
     "artifacts.py",
     "attacks",
     "checkpoint.py",
+    "curves.py",
     "data",
     "evaluation.py",
     "execution.py",
     "models",
+    "outside_weights.py",
     "paradigms",
     "probe.py",
     "run.py",
     "stages.py",
     "synthesis.py",
     "training.py",
+    "transfer_matrix.py",
 )
 """The modules that a stage's bytes depend on. Presets, grid and report are left out: an edit there must not make
 hours of training run again. config.py is, too, since the values themselves are part of every address."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from realfeatures.attacks.pgd import ascend, ball, targeted
-from realfeatures.config import MatchingConfig, TargetedConfig
+from realfeatures.config import MatchingConfig, RelabellingConfig, TargetedConfig
 from realfeatures.data.images import ImageSet, to_float, to_uint8
 from realfeatures.run import Run
 from realfeatures.vocabulary import Norm
@@ -40,19 +40,19 @@ class Crafted:
 def match_representations(config: MatchingConfig, encoder: nn.Module, natural: ImageSet, run: Run) -> Crafted:
     """Return images whose representations are those of the natural ones, started at other natural images.
 
-    For each (x, y): minimise ||g(x') - g(x)||_2 from x' = x0, a random other training image, by steps of
+    For each (x, y): minimise ||g(x') - g(x)||_2 from x' = x0, a random other training image or noise, by steps of
     normalised gradients, within [0, 1] and, if set, ||x' - x0||_2 <= delta; the label is y.
 
     Source: Ilyas et al. 2019, equation 6. Deviation: ref leaves g in train mode, so that BatchNorm's statistics
     drift for a thousand steps (generate_dataset.py:35).
     """
     natural = natural.to(run.device)
-    starts = _other_images(len(natural), run)
+    starts = _starts(config, natural, run)
     region = ball(Norm.L2, config.delta or math.inf)
     represent = run.mixed(encoder)
 
     def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
-        start = _floats(natural.images[starts[chosen]], run)
+        start = starts(chosen)
         with torch.no_grad():
             wanted = represent(_floats(natural.images[chosen], run))
 
@@ -76,15 +76,19 @@ def match_representations(config: MatchingConfig, encoder: nn.Module, natural: I
 
 
 def perturb_towards_targets(config: TargetedConfig, classifier: nn.Module, natural: ImageSet, run: Run) -> Crafted:
-    """Return D_rand: natural images perturbed towards a uniformly random class, which becomes their label.
+    """Return D_rand or D_det: natural images perturbed towards a class, which becomes their label.
 
-    Source: Ilyas et al. 2019, section 3.2. A target may be the image's own class, as there: a tenth of the
-    labels then carries robust features too, and none of them is favoured.
+    Source: Ilyas et al. 2019, section 3.2. D_rand's classes are uniformly random and may be the image's own, as there:
+    a tenth of the labels then carries robust features too, and none of them is favoured. D_det's are the next ones,
+    y + 1 mod C: what is left of an image's own features then speaks against its label.
     """
     natural = natural.to(run.device)
     generator = run.generator("targets")
     classify = run.mixed(classifier)
-    targets = torch.randint(len(natural.classes), (len(natural),), generator=generator, device=run.device)
+    if config.targets == "random":
+        targets = torch.randint(len(natural.classes), (len(natural),), generator=generator, device=run.device)
+    else:
+        targets = (natural.labels + 1) % len(natural.classes)
 
     def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
         start = _floats(natural.images[chosen], run)
@@ -141,6 +145,37 @@ def _step_sizes(config: MatchingConfig) -> list[float]:
         return [config.step_size] * config.steps
     fall = (1 - FINAL_STEP_SHARE) / max(1, config.steps - 1)
     return [config.step_size * (1 - fall * step) for step in range(config.steps)]
+
+
+def relabel(config: RelabellingConfig, natural: ImageSet, labelled: ImageSet, run: Run) -> ImageSet:
+    """Return natural images with another set's labels, in order or shuffled.
+
+    With D_rand's labels: what a model learns of them where no perturbation carries them.
+
+    Source: the question is that of Wallace 2019 (Distill, "Learning from Incorrectly Labeled Data"). Deviation: his
+    labels are a weak model's mistakes, which tell of an image's features; D_rand's targets are drawn blindly.
+    """
+    labels = labelled.labels
+    if config.order == "shuffled":
+        order = torch.randperm(len(labels), generator=run.generator("order"), device=run.device)
+        labels = labels[order.to(labels.device)]
+    return ImageSet(natural.images, labels, natural.classes)
+
+
+def _starts(config: MatchingConfig, natural: ImageSet, run: Run) -> Callable[[Tensor], Tensor]:
+    """Return what gives the start images (N, C, H, W) of a batch of indices."""
+    if config.start == "image":
+        others = _other_images(len(natural), run)
+        return lambda chosen: _floats(natural.images[others[chosen]], run)
+
+    def noise(chosen: Tensor) -> Tensor:
+        # A generator a batch: a resumed synthesis starts the rest at the same noise.
+        generator = run.generator(f"noise/{int(chosen[0])}")
+        shape = (len(chosen), *natural.images.shape[1:])
+        images = torch.rand(shape, generator=generator, device=run.device)
+        return images.contiguous(memory_format=run.memory_format)
+
+    return noise
 
 
 def _other_images(count: int, run: Run) -> Tensor:

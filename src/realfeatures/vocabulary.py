@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -9,7 +10,7 @@ from pydantic import BaseModel, ConfigDict
 
 
 class Paradigm(StrEnum):
-    """How an encoder learns; `adversarial` only ever serves as a source of robust features."""
+    """How an encoder learns."""
 
     SUPERVISED = "supervised"
     CONTRASTIVE = "contrastive"
@@ -18,10 +19,9 @@ class Paradigm(StrEnum):
 
 
 class Control(StrEnum):
-    """Encoders that learn nothing: what a probe reaches without any pretraining."""
+    """An encoder that learns nothing and has nothing to learn with: the image itself."""
 
     PIXELS = "pixels"
-    UNTRAINED = "untrained"
 
 
 class Features(StrEnum):
@@ -31,6 +31,78 @@ class Features(StrEnum):
     ROBUST = "robust"
     NON_ROBUST = "non_robust"
     D_RAND = "d_rand"
+    D_DET = "d_det"
+    """As d_rand, towards the class after the image's own."""
+    NON_ROBUST_CONTRASTIVE = "non_robust_contrastive"
+    """As non_robust, which is made from the supervised encoder, and so for the next two."""
+    NON_ROBUST_MASKED = "non_robust_masked"
+    NON_ROBUST_DIFFUSION = "non_robust_diffusion"
+    NON_ROBUST_NOISE = "non_robust_noise"
+    """As non_robust, started at noise in place of other images."""
+    SHUFFLED = "shuffled"
+    """Natural images with natural labels, shuffled."""
+    D_RAND_LABELS = "d_rand_labels"
+    """Natural images, unperturbed, with d_rand's labels."""
+
+
+MAIN_FEATURES = (Features.NATURAL, Features.ROBUST, Features.NON_ROBUST, Features.D_RAND)
+"""The sets that every paradigm is trained on, where a preset's `features` names them."""
+
+NON_ROBUST_OF = {
+    Paradigm.SUPERVISED: Features.NON_ROBUST,
+    Paradigm.CONTRASTIVE: Features.NON_ROBUST_CONTRASTIVE,
+    Paradigm.MASKED: Features.NON_ROBUST_MASKED,
+    Paradigm.DIFFUSION: Features.NON_ROBUST_DIFFUSION,
+}
+"""The set of non-robust features that each paradigm's natural encoder makes."""
+
+UNTRAINED = "untrained"
+"""In place of a training set: a paradigm's encoder at its random initialisation."""
+
+ADVERSARIAL = "adversarial"
+"""In place of a paradigm: the source of robust features, which is compared with none."""
+
+
+class Experiment(StrEnum):
+    """The parts of the paper, and the two that go beyond it, each a choice of cells."""
+
+    E1 = "E1"
+    """Usefulness: clean accuracy of every paradigm on every set."""
+    E2 = "E2"
+    """Robustness of the same cells under PGD and AutoAttack, started at natural and at robust images."""
+    E3 = "E3"
+    """Non-robust features of every paradigm, and every paradigm trained on them."""
+    E4 = "E4"
+    """Augmentation in the linear probe."""
+    E5 = "E5"
+    """What an attack on one loss does to the other, and to other paradigms' models."""
+    E6 = "E6"
+    """Standard training on each of Ilyas' sets, and on controls with broken labels or starts."""
+    DECOMPOSITION = "decomposition"
+    """Encoder and probe on different sets: which of the two loses the accuracy."""
+    CONTROLS = "controls"
+    """Nearest neighbours beside the probe, the timestep of a diffusion encoder, attacks without labels."""
+
+
+class Readout(StrEnum):
+    """What reads classes out of a representation."""
+
+    OWN_HEAD = "own_head"
+    """The linear classifier that a supervised encoder was trained with."""
+    LINEAR_PROBE = "linear_probe"
+    CROP_FLIP = "linear_probe_crop_flip"
+    SIMCLR = "linear_probe_simclr"
+    NOISE = "linear_probe_noise"
+    KNN = "knn"
+
+
+class Protocol(StrEnum):
+    """Where attacks start."""
+
+    NATURAL = "natural"
+    """At natural test images."""
+    ROBUST_SET = "robust_set"
+    """At images of the robust set, which are made from training images (issue 4 of the paper's released code)."""
 
 
 class Norm(StrEnum):
@@ -48,6 +120,13 @@ class Config(BaseModel):
     def identity(self) -> dict[str, Any]:
         """Return what of this configuration decides a cell's bytes, as JSON values."""
         return self.model_dump(mode="json")
+
+
+def measurement_name(row: Mapping[str, Any]) -> str:
+    """Return what a measurement is called in its cell, such as `clean` or `pgd_L2_0.25`."""
+    if row["attack"] == "none":
+        return "clean"
+    return f"{row['attack']}_{row['norm']}_{row['epsilon']:g}"
 
 
 def canonical_json(value: Any) -> str:

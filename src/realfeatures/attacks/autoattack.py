@@ -2,22 +2,28 @@
 
 The attacks and checks are the authors' own, from the package `pyautoattack`, or `autoattack` where that is
 installed. Only the loop around them is written here (its result is theirs, image by image): it can stop and
-resume, leaves torch's global generator alone, and knows when an attack of the standard suite cannot run.
+resume, leaves torch's global generator alone, and knows when an attack of a version cannot run.
 Source: arXiv 2003.01690; github.com/fra31/auto-attack, flags_doc.md for the checks.
 """
 
 import inspect
 import logging
-import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor
 
+from realfeatures.attacks.autoattack_checks import (
+    is_dynamic,
+    is_flagged,
+    is_probability,
+    is_randomized,
+    square_improved,
+)
 from realfeatures.attacks.pgd import Classifier
 from realfeatures.config import ThreatModel
 from realfeatures.errors import ConfigError, DataError
@@ -26,15 +32,19 @@ from realfeatures.vocabulary import Norm
 
 try:
     from pyautoattack import AutoAttack
-    from pyautoattack import checks as library_checks
 except ImportError:  # the same authors' code under its older name
     from autoattack import AutoAttack  # type: ignore[import-not-found, no-redef, unused-ignore]
-    from autoattack import checks as library_checks
 
 logger = logging.getLogger(__name__)
 
 STANDARD = ("apgd-ce", "apgd-t", "fab-t", "square")
 """The attacks of the standard version, in the order in which they run."""
+
+RAND = ("apgd-ce", "apgd-dlr")
+"""The attacks of the version for random models; both average the gradient over 20 passes (EOT)."""
+
+Version = Literal["standard", "rand"]
+"""standard: for a deterministic model. rand: for one that is random by design, as a defence or as it was trained."""
 
 TARGET_CLASSES = 9
 """How many wrong classes, likeliest first, the standard version's targeted attacks aim at."""
@@ -59,10 +69,10 @@ class AutoAttackResult:
         adversarial: (N, C, H, W) float32 in [0, 1]: a misclassified image of the threat model where one was
             found, the image itself elsewhere.
         accuracy: robust accuracy in [0, 1] after each attack, in the order that they ran in, from `clean` on.
-        checks: what makes the result doubtful, true where it was found: `randomized` logits, outputs that are
-            a `probability`, gradients computed within the model (`dynamic`), a `zero_gradient` of the margin
-            loss, `square_improved` where the black-box attack beat the white-box ones, and `not_standard`
-            where an attack of the standard version does not exist for such images (see `suite`).
+        checks: what makes the result doubtful, true where it was found: `randomized` logits (to be expected in
+            version rand), outputs that are a `probability`, gradients computed within the model (`dynamic`), a
+            `zero_gradient` of the margin loss, `square_improved` where the black-box attack beat the white-box
+            ones, and `not_standard` where an attack of the version does not exist for such images (see `suite`).
     """
 
     robust: Tensor
@@ -123,11 +133,13 @@ def autoattack(
     batch_size: int,
     checkpoint: ResumePoint,
     progress: ProgressCallback = no_progress,
+    version: Version = "standard",
 ) -> AutoAttackResult:
-    """Run the standard version of AutoAttack, each attack on the images that the earlier ones left robust.
+    """Run a version of AutoAttack, each attack on the images that the earlier ones left robust.
 
     Args:
-        model: deterministic, in eval mode, its weights frozen; logits (N, `classes`) out.
+        model: in eval mode, its weights frozen; logits (N, `classes`) out. Unless version is rand, deterministic;
+            if random, then by torch's global generator, which is seeded here.
         images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) int64.
         threat: norm and epsilon; for an epsilon of zero there is nothing to attack.
@@ -136,6 +148,7 @@ def autoattack(
         batch_size: images attacked together; the result depends on it, as it does in the library.
         checkpoint: asked for a state at the start, and given one whenever the model is called.
         progress: told the number of attacks that are done, and of all.
+        version: which attacks; see `Version`.
 
     Raises:
         ConfigError: fewer than two classes, or another number of logits.
@@ -144,28 +157,31 @@ def autoattack(
 
     Source: `AutoAttack.run_standard_evaluation` of the library.
     """
-    attacks = suite(threat, classes=classes, shape=images.shape[-2:])
+    attacks = suite(threat, classes=classes, shape=images.shape[-2:], version=version)
     _check_range(images)
     # Contiguous: the library calls .view on what it computes from the images.
     watched = _Watched(model)
     job = _Job(watched, images.contiguous(), labels, batch_size)
     devices = [images.device] if images.is_cuda else []
     with torch.no_grad(), torch.random.fork_rng(devices):
-        torch.manual_seed(seed)  # what a randomised model draws in the checks
-        state = _resume(checkpoint, images.device) or _start(job, attacks, classes=classes)
+        torch.manual_seed(seed)  # what a random model draws, in the checks and to classify the clean images
+        state = _resume(checkpoint, images.device) or _start(job, classes=classes)
         watched.watch = partial(checkpoint.step, lambda: vars(state))
-        library = _library(watched, threat, classes=classes, seed=seed, device=images.device)
+        library = _library(watched, threat, version=version, classes=classes, seed=seed, device=images.device)
         for done, attack in enumerate(attacks):
             progress(done, len(attacks))
             if attack not in state.accuracy:
                 _run(attack, library, job=job, state=state, checkpoint=checkpoint)
         progress(len(attacks), len(attacks))
-    state.checks["square_improved"] = _warns(lambda: library_checks.check_square_sr(state.accuracy))
+    state.checks["not_standard"] = attacks not in (STANDARD, RAND, ())
+    state.checks["square_improved"] = square_improved(state.accuracy)
     return AutoAttackResult(state.robust, state.adversarial, state.accuracy, state.checks)
 
 
-def suite(threat: ThreatModel, *, classes: int, shape: torch.Size | tuple[int, int]) -> tuple[str, ...]:
-    """Return the attacks of the standard version that exist for so many classes and such an image (H, W).
+def suite(
+    threat: ThreatModel, *, classes: int, shape: torch.Size | tuple[int, int], version: Version = "standard"
+) -> tuple[str, ...]:
+    """Return the attacks of a version that exist for so many classes and such an image (H, W).
 
     With fewer than four classes there is no targeted DLR loss: three classes get the untargeted one, two need
     none, since their cross-entropy already orders images by the margin (fra31/auto-attack issue 70).
@@ -177,6 +193,8 @@ def suite(threat: ThreatModel, *, classes: int, shape: torch.Size | tuple[int, i
         raise ConfigError(f"AutoAttack: {classes} class, expected at least 2; use images of two classes or more")
     if threat.epsilon == 0:
         return ()
+    if version == "rand":
+        return RAND if classes > 2 else RAND[:1]
     targeted_dlr = {2: (), 3: ("apgd-dlr",)}.get(classes, ("apgd-t",))
     square = ("square",) if threat.norm is not Norm.L2 or _square_tiles(*shape) else ()
     return ("apgd-ce", *targeted_dlr, "fab-t", *square)
@@ -194,33 +212,39 @@ def _square_tiles(height: int, width: int) -> bool:
     return all(start + size // tile * tile <= size for size in (height, width))
 
 
-def _library(model: Classifier, threat: ThreatModel, *, classes: int, seed: int, device: torch.device) -> Any:
-    """Return the library's standard version, its targeted attacks set to classes that exist."""
+def _library(
+    model: Classifier, threat: ThreatModel, *, version: Version, classes: int, seed: int, device: torch.device
+) -> Any:
+    """Return the library's version, its targeted attacks set to classes that exist."""
     options = {"norm": threat.norm.value, "eps": threat.epsilon, "seed": seed, "device": device}
     if "verbose" in inspect.signature(AutoAttack).parameters:  # only the older package's, which prints
         options["verbose"] = False
-    library = AutoAttack(model, version="standard", **options)
+    library = AutoAttack(model, version=version, **options)
     library.apgd_targeted.n_target_classes = min(TARGET_CLASSES, classes - 1)
     library.fab.n_target_classes = min(TARGET_CLASSES, classes - 1)
     library.apgd.logger = library.apgd_targeted.logger = None  # then its checks warn, which `_run` counts
     return library
 
 
-def _start(job: _Job, attacks: tuple[str, ...], *, classes: int) -> _State:
-    """Run the library's checks on the first batch, as it does, and find the correctly classified images."""
+def _start(job: _Job, *, classes: int) -> _State:
+    """Run the library's checks on the first batch, as it does, and find the correctly classified images.
+
+    A random model then draws as in the library: for two checks, and for the clean images. The rest goes first.
+    """
     images, labels = job.images[: job.batch_size], job.labels[: job.batch_size]
-    logits = job.model(images).shape[1]
+    with torch.random.fork_rng([images.device] if images.is_cuda else []):
+        logits = job.model(images).shape[1]
+        randomized = is_randomized(job.model, images, labels)
     if logits != classes:
         raise ConfigError(f"AutoAttack: {logits} logits, expected {classes}, one a class; fit the probe again")
+    found = {
+        "randomized": randomized,
+        "probability": is_probability(job.model, images),
+        "dynamic": is_dynamic(job.model, images),
+        "zero_gradient": False,
+    }
     batches = zip(torch.split(job.images, job.batch_size), torch.split(job.labels, job.batch_size), strict=True)
     robust = torch.cat([job.correct(*batch) for batch in batches])
-    found = {
-        "randomized": _warns(lambda: library_checks.check_randomized(job.model, images, labels)),
-        "probability": _warns(lambda: library_checks.check_range_output(job.model, images)),
-        "dynamic": _is_dynamic(job.model, images),
-        "zero_gradient": False,
-        "not_standard": attacks not in (STANDARD, ()),
-    }
     return _State(robust, job.images.clone(), {"clean": _accuracy(robust)}, found)
 
 
@@ -234,7 +258,7 @@ def _run(attack: str, library: Any, *, job: _Job, state: _State, checkpoint: Res
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             candidates = perturb(job.images[batch], job.labels[batch])
-        state.checks["zero_gradient"] |= _is_flagged(caught)
+        state.checks["zero_gradient"] |= is_flagged(caught)
         fooled = ~job.correct(candidates, job.labels[batch])
         state.robust[batch[fooled]] = False
         state.adversarial[batch[fooled]] = candidates[fooled]
@@ -274,30 +298,3 @@ def _check_range(images: Tensor) -> None:
 
 def _accuracy(robust: Tensor) -> float:
     return int(robust.sum()) / len(robust)
-
-
-def _warns(check: Callable[[], object]) -> bool:
-    """Return whether one of the library's checks, called without a logger, warns of something."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        check()
-    return _is_flagged(caught)
-
-
-def _is_flagged(caught: list[warnings.WarningMessage]) -> bool:
-    # The library warns with the bare class, which nobody else does; torch's own warnings are subclasses.
-    return any(warning.category is Warning for warning in caught)
-
-
-def _is_dynamic(model: Classifier, images: Tensor) -> bool:
-    """Return whether the model calls for gradients while it predicts, and give the trace function back.
-
-    The library's check counts such calls in a global that it never resets, and leaves no trace function set,
-    which would end a debugger or a coverage measurement.
-    """
-    library_checks.funcs.update(dict.fromkeys(library_checks.funcs, 0))
-    trace = sys.gettrace()
-    try:
-        return _warns(lambda: library_checks.check_dynamic(model, images))
-    finally:
-        sys.settrace(trace)

@@ -4,7 +4,7 @@ Images are (N, C, H, W) float32 in [0, 1], in any memory format; epsilon and ste
 Source: Madry et al. 2018, section 2.1 (arXiv 1706.06083).
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
 from typing import Protocol
@@ -133,15 +133,25 @@ def ascend(objective: Objective, start: Tensor, *, centre: Tensor, region: Ball,
         (N, C, H, W) float32 in [0, 1], detached.
     """
     images = start.detach()
+    for reached in iterates(objective, start, centre=centre, region=region, step_sizes=step_sizes):
+        images = reached
+    return images
+
+
+def iterates(
+    objective: Objective, start: Tensor, *, centre: Tensor, region: Ball, step_sizes: Iterable[float]
+) -> Iterator[Tensor]:
+    """Yield the images after each step of `ascend`, whose arguments these are, detached."""
+    images = start.detach()
     centre = centre.detach()
     for step_size in step_sizes:
-        images.requires_grad_()
+        leaf = images.detach().requires_grad_()
         with torch.enable_grad():
-            (gradient,) = torch.autograd.grad(objective(images).sum(), images)
-        moved = images.detach() + step_size * region.steepest(gradient)
+            (gradient,) = torch.autograd.grad(objective(leaf).sum(), leaf)
+        moved = images + step_size * region.steepest(gradient)
         # Ball, then box: cutting to the box moves each value towards the centre, so never out of the ball.
         images = (centre + region.project(moved - centre)).clamp(0, 1)
-    return images.detach()
+        yield images
 
 
 def untargeted(model: Classifier, labels: Tensor) -> Objective:

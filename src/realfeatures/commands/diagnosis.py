@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from realfeatures.commands.kubeflow import CaOption, HostOption, ProfileOption, ProfileSetOption, TokenOption
-from realfeatures.commands.options import PresetOption, SetOption, table_console
+from realfeatures.commands.options import ExperimentsOption, PresetOption, SetOption, all_assignments, table_console
 from realfeatures.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -26,6 +26,7 @@ STORE = "object store"
 
 def doctor(
     preset: PresetOption = "digits",
+    experiments: ExperimentsOption = None,
     assignments: SetOption = None,
     profile: ProfileOption = None,
     profile_assignments: ProfileSetOption = None,
@@ -68,7 +69,7 @@ def doctor(
 
     connection = Connection(host, None, token_file, ca_cert)
     need = _need(
-        *_chosen(preset, assignments or (), profile, profile_assignments or ()),
+        *_chosen(preset, all_assignments(assignments, experiments), profile, profile_assignments or ()),
         namespace=namespace,
         service_account=service_account,
         image=image,

@@ -6,12 +6,14 @@ from typing import Annotated
 import typer
 
 from realfeatures.commands.options import (
+    ExperimentsOption,
     JobsOption,
     OutOption,
     PresetOption,
     SeedOption,
     SetOption,
     StoreOption,
+    chosen_preset,
     open_store,
     table_console,
 )
@@ -21,6 +23,7 @@ def run(
     preset: PresetOption = "digits",
     out: OutOption = None,
     seed: SeedOption = None,
+    experiments: ExperimentsOption = None,
     assignments: SetOption = None,
     jobs: JobsOption = None,
     store: StoreOption = None,
@@ -40,14 +43,15 @@ def run(
 
       realfeatures run --preset digits --out runs/demo --seed 0 --seed 1 --jobs 2
 
+      realfeatures run --preset digits --experiments E1,E3 --out runs/transfer
+
       realfeatures run --preset digits --set probe.epochs=5 --set paradigms=supervised,diffusion --out runs/short
     """
     from realfeatures.local_run import run_experiment
-    from realfeatures.presets import load_preset
 
     folder = out or Path("runs") / preset
     run_experiment(
-        load_preset(preset, assignments or ()),
+        chosen_preset(preset, assignments, experiments),
         seeds=seed or [0],
         out=folder,
         jobs=jobs,
@@ -64,6 +68,7 @@ def plan(
     preset: PresetOption = "digits",
     out: OutOption = None,
     seed: SeedOption = None,
+    experiments: ExperimentsOption = None,
     assignments: SetOption = None,
     config: Annotated[bool, typer.Option("--config", help="Show the configuration, as --set can change it.")] = False,
 ) -> None:
@@ -80,10 +85,9 @@ def plan(
     """
     from realfeatures.console_tables import plan_tables
     from realfeatures.plan import make_plan
-    from realfeatures.presets import load_preset
     from realfeatures.run_folder import RunFolder
 
-    loaded = load_preset(preset, assignments or ())
+    loaded = chosen_preset(preset, assignments, experiments)
     if config:
         import yaml
 

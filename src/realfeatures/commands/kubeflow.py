@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from realfeatures.commands.options import PresetOption, SetOption, whole_number
+from realfeatures.commands.options import ExperimentsOption, PresetOption, SetOption, all_assignments, whole_number
 from realfeatures.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def compile_(
     preset: PresetOption = "digits",
     seed: FirstSeedOption = 0,
     repetitions: RepetitionsOption = 1,
+    experiments: ExperimentsOption = None,
     assignments: SetOption = None,
     profile: ProfileOption = None,
     profile_assignments: ProfileSetOption = None,
@@ -75,7 +76,7 @@ def compile_(
         preset=preset,
         seed=seed,
         repetitions=repetitions,
-        assignments=assignments or (),
+        assignments=all_assignments(assignments, experiments),
         image=image,
         profile=profile,
         profile_assignments=profile_assignments or (),

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realfeatures.errors import ConfigError
+from realfeatures.vocabulary import Experiment
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from realfeatures.config import Preset
     from realfeatures.store import ObjectStore
 
 PIPE_COLUMNS = 160
@@ -63,6 +65,16 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KEY=VALUE", help="Override a value, such as probe.epochs=5; repeatable."),
 ]
+ExperimentsOption = Annotated[
+    str | None,
+    typer.Option(
+        "--experiments",
+        "-e",
+        metavar="E1,E3",
+        help="Compute these alone: E1 to E6, decomposition, controls.",
+        show_default="the preset's, which is all",
+    ),
+]
 OutOption = Annotated[Path | None, typer.Option("--out", help="Folder of the run.", show_default="runs/PRESET")]
 JobsOption = Annotated[
     int | None,
@@ -81,6 +93,34 @@ StoreOption = Annotated[
         "--store", envvar="REALFEATURES_STORE", metavar="S3://BUCKET/PREFIX", help="Object store.", show_envvar=True
     ),
 ]
+
+
+def chosen_preset(name: str, assignments: list[str] | None, experiments: str | None) -> "Preset":
+    """Return a preset with what --set and --experiments change.
+
+    Raises:
+        ConfigError: one of them is not usable.
+    """
+    from realfeatures.presets import load_preset
+
+    return load_preset(name, all_assignments(assignments, experiments))
+
+
+def all_assignments(assignments: list[str] | None, experiments: str | None) -> list[str]:
+    """Return the assignments of --set with --experiments as one of them.
+
+    Raises:
+        ConfigError: it names something else than experiments, or nothing.
+    """
+    if experiments is None:
+        return assignments or []
+    names = experiments.replace(",", " ").split()
+    unknown = [name for name in names if name not in list(Experiment)]
+    if unknown or not names:
+        raise ConfigError(
+            f"--experiments {experiments!r}: expected some of {', '.join(Experiment)}, separated by commas"
+        )
+    return [*(assignments or []), f"experiments={','.join(names)}"]
 
 
 def open_store(location: str | None) -> "ObjectStore":

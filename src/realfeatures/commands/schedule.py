@@ -22,7 +22,7 @@ from realfeatures.commands.kubeflow import (
     open_kubeflow,
     upload_version,
 )
-from realfeatures.commands.options import PresetOption, SetOption, table_console
+from realfeatures.commands.options import ExperimentsOption, PresetOption, SetOption, all_assignments, table_console
 from realfeatures.errors import ConfigError
 
 HELP = """Recurring runs on Kubeflow: the same pinned version again and again, to see whether its numbers hold.
@@ -48,6 +48,7 @@ def apply(
     preset: PresetOption = "digits",
     seed: FirstSeedOption = 0,
     repetitions: RepetitionsOption = 1,
+    experiments: ExperimentsOption = None,
     assignments: SetOption = None,
     profile: ProfileOption = None,
     profile_assignments: ProfileSetOption = None,
@@ -78,11 +79,11 @@ def apply(
         raise ConfigError(f"{name!r}: expected at most {LONGEST_NAME} characters, since runs add a time")
     timing = schedule.parse_timing(cron=cron, every=every)
     check_image(image)
-    check_overrides(preset, assignments or (), overrides)
+    check_overrides(preset, all_assignments(assignments, experiments), overrides)
     with compiled(
         preset=preset,
         repetitions=repetitions,
-        assignments=assignments or (),
+        assignments=all_assignments(assignments, experiments),
         image=image,
         profile=profile,
         profile_assignments=profile_assignments or (),

@@ -23,7 +23,7 @@ from realfeatures.commands.kubeflow import (
     open_kubeflow,
     upload_version,
 )
-from realfeatures.commands.options import PresetOption, SetOption
+from realfeatures.commands.options import ExperimentsOption, PresetOption, SetOption, all_assignments
 
 if TYPE_CHECKING:
     from realfeatures.cluster.kubeflow_api import Kubeflow
@@ -41,6 +41,7 @@ def submit(
     preset: PresetOption = "digits",
     seed: FirstSeedOption = 0,
     repetitions: RepetitionsOption = 1,
+    experiments: ExperimentsOption = None,
     assignments: SetOption = None,
     profile: ProfileOption = None,
     profile_assignments: ProfileSetOption = None,
@@ -84,11 +85,11 @@ def submit(
         _follow(open_kubeflow(host, namespace, token_file, ca_cert), watch, out)
         return
     check_image(image or "")
-    check_overrides(preset, assignments or (), overrides)
+    check_overrides(preset, all_assignments(assignments, experiments), overrides)
     with compiled(
         preset=preset,
         repetitions=repetitions,
-        assignments=assignments or (),
+        assignments=all_assignments(assignments, experiments),
         image=image,
         profile=profile,
         profile_assignments=profile_assignments or (),

@@ -1,7 +1,7 @@
 """Augmentations on whole batches, on the device, with parameters of each image's own.
 
-Inputs are uint8 batches (N, C, H, W); outputs are float in [0, 1] in the asked memory format. All
-randomness comes from the given generator.
+Inputs are uint8 batches (N, C, H, W) unless a name says float; outputs are float in [0, 1] in the asked memory
+format. All randomness comes from the given generator.
 """
 
 import math
@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from realfeatures.config import CropFlipConfig, SimCLRAugmentationConfig
+from realfeatures.config import CropFlipConfig, GaussianNoiseConfig, SimCLRAugmentationConfig
 from realfeatures.data.images import to_float
 
 LUMA = (0.299, 0.587, 0.114)
@@ -42,6 +42,14 @@ def crop_flip(
     return to_float(moved.permute(0, 3, 1, 2)).contiguous(memory_format=memory_format)
 
 
+def gaussian_noise(
+    batch: Tensor, config: GaussianNoiseConfig, generator: torch.Generator, memory_format: torch.memory_format
+) -> Tensor:
+    """Return each image with normal noise on every value, cut to [0, 1]."""
+    noise = torch.randn(batch.shape, generator=generator, device=batch.device)
+    return (to_float(batch) + config.deviation * noise).clamp_(0, 1).contiguous(memory_format=memory_format)
+
+
 def simclr_view(
     batch: Tensor,
     config: SimCLRAugmentationConfig,
@@ -52,11 +60,14 @@ def simclr_view(
 
     Source: Chen et al. 2020, appendix A. Deviation: jitter's four parts come in a fixed order.
     """
-    view = _resized_crop(to_float(batch), config, generator)
+    return simclr_view_of_float(to_float(batch), config, generator).contiguous(memory_format=memory_format)
+
+
+def simclr_view_of_float(images: Tensor, config: SimCLRAugmentationConfig, generator: torch.Generator) -> Tensor:
+    """Return a view of float images (N, C, H, W) in [0, 1], differentiable with respect to them."""
+    view = _resized_crop(images, config, generator)
     view = _jitter(view, config, generator)
-    if config.blur_probability:
-        view = _blur(view, config.blur_probability, generator)
-    return view.contiguous(memory_format=memory_format)
+    return _blur(view, config.blur_probability, generator) if config.blur_probability else view
 
 
 def _resized_crop(images: Tensor, config: SimCLRAugmentationConfig, generator: torch.Generator) -> Tensor:

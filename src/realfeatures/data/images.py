@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from realfeatures.artifacts import load_tensors, save_tensors
+from realfeatures.errors import ArtifactError
 
 Split = Literal["train", "test"]
 
@@ -49,7 +50,13 @@ def to_uint8(images: Tensor) -> Tensor:
 
 
 def save_split(folder: Path, split: Split, images: ImageSet) -> None:
-    """Write one split of an image-set artifact; class names go into its manifest's attributes."""
+    """Write one split of an image-set artifact; class names go into its manifest's attributes.
+
+    Raises:
+        ArtifactError: the images are not uint8.
+        StorageError: the file cannot be written.
+    """
+    _require_uint8(images.images, split)
     save_tensors(folder / f"{split}.safetensors", {"images": images.images, "labels": images.labels})
 
 
@@ -57,7 +64,15 @@ def load_split(folder: Path, split: Split, *, classes: tuple[str, ...]) -> Image
     """Read one split of an image-set artifact onto the CPU.
 
     Raises:
-        ArtifactError: the artifact has no such split.
+        ArtifactError: the artifact has no such split, or its images are not uint8.
     """
     tensors = load_tensors(folder / f"{split}.safetensors")
+    _require_uint8(tensors["images"], split)
     return ImageSet(tensors["images"], tensors["labels"], classes)
+
+
+def _require_uint8(images: Tensor, split: Split) -> None:
+    """Refuse images of more than 256 levels: what is trained on is what a real image could hold."""
+    if images.dtype != torch.uint8:
+        found = str(images.dtype).removeprefix("torch.")
+        raise ArtifactError(f"{split}: images are {found}, expected uint8; round them to 256 levels first")

@@ -40,8 +40,10 @@ def log_confusion(artifact: ConfusionMatrix, *, result: Path, test_set: Path) ->
     from realfeatures.artifacts import load_tensors
 
     classes = list(read_manifest(test_set, kind="image_set")["attributes"]["classes"])
-    labels = load_tensors(test_set / "test.safetensors")["labels"].long()
+    # A crafted set has no test images: an attack that starts at it starts at its training images.
+    split = next(path for path in (test_set / "test.safetensors", test_set / "train.safetensors") if path.exists())
     predicted = load_tensors(result / "predictions.safetensors")["clean"].long()
+    labels = load_tensors(split)["labels"].long()[: len(predicted)]
     counts = (labels * len(classes) + predicted).bincount(minlength=len(classes) ** 2)
     artifact.log_confusion_matrix(classes, counts.reshape(len(classes), len(classes)).tolist())
     _write(artifact)

@@ -35,11 +35,27 @@ def pack_record(folder: Path) -> str:
     manifest = {**_read_json(folder / MANIFEST), "files": {}}  # the files themselves do not come along
     content = {"manifest": manifest, "record": read_record(folder), "run": _read_json(folder / RUN)}
     text = _pack(content)
-    while len(text) > RECORD_BYTES and len(history := content["record"].get("history", ())) > 1:
-        # Every other point, counted from the end: the last one is the result.
-        content["record"] = {**content["record"], "history": history[::-2][::-1]}
+    while len(text) > RECORD_BYTES and (thinner := _thinned(content["record"])) != content["record"]:
+        content["record"] = thinner
         text = _pack(content)
     return text
+
+
+def _thinned(record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a record with every other point of its curves, counted from the end: the last one is the result."""
+
+    def half(points: list[Any]) -> list[Any]:
+        return points[::-2][::-1]
+
+    thinner = dict(record)
+    if "history" in record:
+        thinner["history"] = half(record["history"])
+    if "loss_curves" in record:
+        thinner["loss_curves"] = [
+            {name: half(value) if isinstance(value, list) else value for name, value in row.items()}
+            for row in record["loss_curves"]
+        ]
+    return thinner
 
 
 def unpack_record(text: str) -> dict[str, dict[str, Any]]:

@@ -98,7 +98,8 @@ def fold_batch_norm(module: nn.Module) -> nn.Module:
     """
     for sequence in [child for child in module.modules() if isinstance(child, nn.Sequential)]:
         for index, (first, second) in enumerate(pairwise(list(sequence))):
-            if isinstance(first, nn.Conv2d) and isinstance(second, nn.BatchNorm2d):
+            # Not subclasses, which timm has: they also standardise their weights, or apply an activation.
+            if type(first) is nn.Conv2d and type(second) is nn.BatchNorm2d:
                 sequence[index] = fuse_conv_bn_eval(first, second)
                 sequence[index + 1] = nn.Identity()
     return module

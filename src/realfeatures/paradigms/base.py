@@ -18,6 +18,8 @@ from realfeatures.training import Examples, History
 ENCODER_FILE = "encoder.safetensors"
 HEAD_FILE = "probe.safetensors"
 """A linear classifier, (K, D) `weight` and (K,) `bias`: of a probe, or a supervised model's own."""
+PROJECTION_FILE = "projection.safetensors"
+"""A contrastive model's projection head, which only its own loss needs again."""
 
 
 @dataclass(frozen=True)
@@ -42,24 +44,22 @@ class Pretrained:
         encoder: the module, in eval mode.
         shape: of the images that it was built for.
         head: a supervised model's own linear classifier.
+        projection_head: a contrastive model's.
         history: one row an epoch.
     """
 
     encoder: nn.Module
     shape: ImageShape
     head: nn.Linear | None = None
-    history: History = field(default_factory=list)
-
-    @property
-    def attributes(self) -> dict[str, Any]:
-        """What is needed, besides the configuration, to build the encoder again."""
-        return {"image_shape": [self.shape.channels, self.shape.height, self.shape.width]}
+    projection_head: nn.Module | None = field(default=None, kw_only=True)
+    history: History = field(default_factory=list, kw_only=True)
 
     def save(self, folder: Path) -> None:
-        """Write the weights, and the head where there is one, into an artifact's folder."""
+        """Write the weights, and the heads where there are any, into an artifact's folder."""
         save_tensors(folder / ENCODER_FILE, self.encoder.state_dict())
-        if self.head is not None:
-            save_tensors(folder / HEAD_FILE, self.head.state_dict())
+        for name, head in ((HEAD_FILE, self.head), (PROJECTION_FILE, self.projection_head)):
+            if head is not None:
+                save_tensors(folder / name, head.state_dict())
 
 
 class ParadigmModule(Protocol):

@@ -19,14 +19,10 @@ def build(config: ContrastiveConfig, shape: ImageShape) -> ResNet:
 
 
 def pretrain(config: ContrastiveConfig, images: ImageSet, run: Run) -> Pretrained:
-    """Train a ResNet under a projection head, which is then thrown away; labels are not used."""
+    """Train a ResNet under a projection head, which no probe ever sees; labels are not used."""
     shape = ImageShape.of(images)
     encoder = build(config, shape)
-    projection_head = nn.Sequential(
-        nn.Linear(encoder.dimension, config.projection_hidden),
-        nn.ReLU(True),
-        nn.Linear(config.projection_hidden, config.projection_output),
-    )
+    projection_head = build_projection_head(config, encoder.dimension)
     model = place(WithHead(encoder, projection_head), run).train()
     project = run.mixed(model)
 
@@ -37,7 +33,16 @@ def pretrain(config: ContrastiveConfig, images: ImageSet, run: Run) -> Pretraine
 
     history = train(model, loss, examples_of(images, run), config.optimizer, run)
     frozen(model)
-    return Pretrained(encoder, shape, history=history)
+    return Pretrained(encoder, shape, projection_head=projection_head, history=history)
+
+
+def build_projection_head(config: ContrastiveConfig, dimension: int) -> nn.Sequential:
+    """Return the projection head, (N, dimension) -> (N, projection_output), at its initialisation."""
+    return nn.Sequential(
+        nn.Linear(dimension, config.projection_hidden),
+        nn.ReLU(True),
+        nn.Linear(config.projection_hidden, config.projection_output),
+    )
 
 
 def nt_xent_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:

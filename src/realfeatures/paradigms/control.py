@@ -2,12 +2,10 @@
 
 from torch import Tensor, nn
 
-from realfeatures.config import ControlConfig
+from realfeatures.config import PixelsConfig
 from realfeatures.data.images import ImageSet
-from realfeatures.models.resnet import ResNet
 from realfeatures.paradigms.base import ImageShape, Pretrained, frozen
 from realfeatures.run import Run
-from realfeatures.vocabulary import Control
 
 
 class Pixels(nn.Module):
@@ -18,12 +16,12 @@ class Pixels(nn.Module):
         return images.flatten(1)
 
 
-def build(config: ControlConfig, shape: ImageShape) -> nn.Module:
-    """Return the pixels, or a ResNet at its initialisation."""
-    return Pixels() if config.paradigm is Control.PIXELS else ResNet(config.model, channels=shape.channels)
+def build(config: PixelsConfig, shape: ImageShape) -> nn.Module:  # noqa: ARG001 - as every paradigm's
+    """Return the pixels."""
+    return Pixels()
 
 
-def pretrain(config: ControlConfig, images: ImageSet, run: Run) -> Pretrained:  # noqa: ARG001 - nothing is trained
+def pretrain(config: PixelsConfig, images: ImageSet, run: Run) -> Pretrained:  # noqa: ARG001 - nothing is trained
     """Return the encoder as it was built."""
     shape = ImageShape.of(images)
     return Pretrained(frozen(build(config, shape)), shape)

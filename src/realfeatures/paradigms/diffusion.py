@@ -20,9 +20,10 @@ class DiffusionEncoder(nn.Module):
     """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
 
     The image is noised to the configured timestep with one fixed noise, kept with the weights, so that
-    the encoder is deterministic; the U-Net's feature map is then average-pooled.
+    the encoder is deterministic; the U-Net's feature map is then average-pooled. With fresh noise, drawn from torch's
+    global generator, it says that it is `randomised`, and AutoAttack takes its version for such models.
 
-    Deviation: the reference code draws fresh noise at every evaluation (train_dm.py:234), which makes
+    Deviation: the reference code always draws fresh noise (train_dm.py:234), and attacks as if it did not, which makes
     an attack's success a matter of luck.
     """
 
@@ -36,13 +37,15 @@ class DiffusionEncoder(nn.Module):
         self.register_buffer("noise", torch.randn(1, shape.channels, shape.height, shape.width))
         signal = alphas_cumprod(config, torch.device("cpu"))[config.timestep : config.timestep + 1]
         self.register_buffer("signal", signal, persistent=False)
+        self.randomised = config.noise == "fresh"
         self.dimension = config.width * config.multipliers[-1] * config.feature_pool**2
 
     def forward(self, images: Tensor) -> Tensor:
         """Return representations (N, dimension)."""
         # One timestep for the whole batch: its embedding is computed once and broadcast.
         timestep = torch.full((1,), self.config.timestep, device=images.device)
-        noised = q_sample(2 * images - 1, self.noise, self.signal)
+        noise = torch.randn_like(images) if self.randomised else self.noise
+        noised = q_sample(2 * images - 1, noise, self.signal)
         features = self.unet.features(noised, timestep, self.config.feature_block)
         return pool_to(features, self.config.feature_pool)
 

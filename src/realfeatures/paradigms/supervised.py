@@ -45,4 +45,4 @@ def pretrain(config: SupervisedConfig | AdversarialConfig, images: ImageSet, run
 
     history = train(model, loss, examples_of(images, run), config.optimizer, run)
     frozen(model)
-    return Pretrained(encoder, shape, head, history)
+    return Pretrained(encoder, shape, head, history=history)

@@ -7,7 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realfeatures.reporting.drift import Drift, Moved, p_text, setting_text
-from realfeatures.reporting.report import interval_text
+from realfeatures.reporting.rendering import interval_text
 
 SHOWN_ADDRESS = 12
 """As much of an address as `realfeatures show` prints."""

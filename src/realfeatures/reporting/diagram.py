@@ -5,23 +5,29 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 from realfeatures.grid import Cell
-from realfeatures.reporting.results import Experiment
+from realfeatures.reporting.results import NO_FEATURES, Experiment
+from realfeatures.vocabulary import Paradigm
 
 WIDTH, HEIGHT, GAP = 148, 46, 14
 """Size of a box and the space between two boxes, in the picture's own units."""
 COLUMN = 208
 TOP = 34
 
-COLUMNS = ("data", "sources", "crafted sets", "encoders", "linear probes", "attacks")
+COLUMNS = ("data", "sources", "crafted sets", "encoders", "linear probes", "measurements")
 
 DRAWN_PORTS = {
-    "pretrain": "train_set",
-    "match_representations": "source",
-    "perturb_towards_targets": "source",
-    "linear_probe": "encoder",
-    "attack": "probe",
+    "pretrain": ("train_set",),
+    "match_representations": ("source",),
+    "perturb_towards_targets": ("source",),
+    "relabel": ("labelled",),
+    "at_timestep": ("encoder",),
+    "linear_probe": ("encoder",),
+    "nearest_neighbours": ("encoder",),
+    "attack": ("probe",),
+    "loss_curves": ("probe",),
+    "transfer": tuple(f"{paradigm}_probe" for paradigm in Paradigm),
 }
-"""The one input of each stage that is drawn: all of them would be a tangle."""
+"""The inputs of each stage that are drawn: all of them would be a tangle."""
 
 
 @dataclass
@@ -86,21 +92,21 @@ def _groups(experiment: Experiment) -> dict[tuple[int, str], Group]:
         group.cells += 1
         group.done += found is not None
         group.seconds += float(found.run.get("seconds") or 0.0) if found else 0.0
-        parents = {places[key] for port, key in cell.inputs.items() if port == DRAWN_PORTS.get(cell.stage)}
+        parents = {places[key] for port, key in cell.inputs.items() if port in DRAWN_PORTS.get(cell.stage, ())}
         group.parents |= {parent for parent in parents if parent[0] < place[0]}
     return groups
 
 
 def _place_of(cell: Cell, sources: set[str]) -> tuple[int, str]:
-    role, features = str(cell.labels["role"]), str(cell.labels.get("features", "none"))
+    role, features = str(cell.labels["role"]), str(cell.labels.get("features", NO_FEATURES))
     if role == "data":
         return 0, "natural"
     if cell.key in sources:
         return 1, f"{cell.labels['paradigm']}"
     if role == "images":
         return 2, features
-    column = {"encoder": 3, "control_encoder": 3, "probe": 4, "attack": 5}.get(role, 1)
-    return column, "controls" if features == "none" else features
+    column = {"encoder": 3, "probe": 4, "source": 1}.get(role, 5)
+    return column, "raw pixels" if features == NO_FEATURES else features
 
 
 def _place(groups: Iterable[Group]) -> int:

@@ -11,12 +11,11 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
-from realfeatures.claims import ADVERSARIAL
 from realfeatures.errors import ArtifactError, ConfigError, CorruptObjectError, MissingObjectError
 from realfeatures.reporting.results import NO_FEATURES, RESULTS, SCHEMA_VERSION
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import RUNS
-from realfeatures.vocabulary import Control, Features, Paradigm
+from realfeatures.vocabulary import ADVERSARIAL, UNTRAINED, Control, Features, Paradigm
 
 logger = logging.getLogger(__name__)
 
@@ -41,7 +40,7 @@ def _one_of(*names: str) -> AfterValidator:
 
 
 KnownParadigm = Annotated[str, _one_of(*Paradigm, *Control, ADVERSARIAL)]
-KnownFeatures = Annotated[str, _one_of(*Features, NO_FEATURES)]
+KnownFeatures = Annotated[str, _one_of(*Features, UNTRAINED, NO_FEATURES)]
 """Names that a report can be written of; a newer realfeatures may know more."""
 
 
@@ -57,6 +56,7 @@ class MeasuredRow(_Part):
     paradigm: KnownParadigm
     features: KnownFeatures
     probe_features: KnownFeatures
+    readout: str
     attack: str
     norm: str
     epsilon: float = Field(ge=0)

@@ -1,106 +1,71 @@
-"""The report's charts as inline SVG: usefulness bars, robustness curves, training curves.
+"""The report's charts of accuracies and trainings: usefulness bars, robustness curves, training curves."""
 
-Text stays text and ids come from a fixed salt, so that equal results give equal bytes.
-"""
-
-import html
-import io
-import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from realfeatures.reporting.tables import Accuracy, Lookup, compared, epsilon_name, usefulness
-from realfeatures.vocabulary import Features
+from realfeatures.reporting.drawing import COLOURS, GREY, INK, MARKERS, draw_svg, figure_width
+from realfeatures.reporting.experiment_tables import features_of, paradigms_of, trained, usefulness
+from realfeatures.reporting.lookup import Lookup, Results, Subject, chance, subject
+from realfeatures.reporting.tables import CLEAN, Accuracy, Threat, epsilon_name
+from realfeatures.vocabulary import Experiment, Features
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which the colour-blind tell apart; markers say the same without colour.
-COLOURS = {
-    Features.NATURAL: "#0072B2",
-    Features.ROBUST: "#009E73",
-    Features.NON_ROBUST: "#D55E00",
-    Features.D_RAND: "#CC79A7",
-}
-MARKERS = {Features.NATURAL: "o", Features.ROBUST: "s", Features.NON_ROBUST: "^", Features.D_RAND: "D"}
-GREY = "#6b7280"
-
-_STYLE: Any = {  # Any: matplotlib types each key by its name
-    "svg.fonttype": "none",
-    "svg.hashsalt": "realfeatures",
-    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that the layout is the same everywhere
-    "font.size": 8.5,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.edgecolor": "#9ca3af",
-    "axes.linewidth": 0.8,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "axes.titlesize": 9.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "grid.color": "#e5e7eb",
-    "grid.linewidth": 0.7,
-    "xtick.color": "#4b5563",
-    "ytick.color": "#4b5563",
-    "legend.frameon": False,
-}
-
-Row = Mapping[str, Any]
 Curves = Mapping[str, Mapping[str, Sequence[Sequence[tuple[float, float]]]]]
 """Panel -> feature set -> one curve a seed, each a list of (epoch, loss)."""
 
+BAR = 0.8
+"""Share of a group's width that its bars fill."""
 
-def usefulness_bars(rows: Sequence[Row], config: Mapping[str, Any], *, chance: float | None) -> str:
+
+def usefulness_bars(results: Results) -> str:
     """Return clean accuracy as bars, grouped by paradigm and control, with 95 % whiskers and the chance line."""
-    table = usefulness(rows, config)
-    features = table.columns[1:]
+    table = usefulness(results)
+    features = [name for name in table.columns[1:] if "→" not in name]
+    guessing = chance(results)
 
     def draw(figure: "Figure") -> None:
         axes = figure.subplots()
+        width = BAR / max(1, len(features))
         for group, (_, *entries) in enumerate(table.rows):
-            for index, entry in enumerate(entries):
-                if isinstance(entry, Accuracy):
-                    _bar(axes, group + (index - (len(features) - 1) / 2) * 0.2, entry, features[index])
+            for index, name in enumerate(features):
+                if isinstance(entry := entries[index], Accuracy):
+                    _bar(axes, group + (index - (len(features) - 1) / 2) * width, entry, name, width)
         axes.set_xticks(range(len(table.rows)), [str(row[0]).replace(" ", "\n") for row in table.rows])
         axes.tick_params(axis="x", length=0, labelsize=9)
-        boundary = len(config["paradigms"]) - 0.5
-        if config["controls"]:
-            axes.axvline(boundary, color="#d1d5db", linewidth=0.8)
-            axes.text(boundary + 0.06, 103, "controls", color=GREY, fontsize=8, va="bottom")
-        if chance is not None:
-            end = len(table.rows) - 0.56
-            axes.hlines(100 * chance, -0.5, end, color="#111827", linewidth=0.9, linestyle=(0, (4, 3)))
-            axes.text(len(table.rows) - 0.54, 100 * chance, "chance", fontsize=8, va="center")
+        if guessing is not None:
+            _chance_line(axes, guessing, groups=len(table.rows))
         axes.set_xlim(-0.5, len(table.rows) - 0.2)
         _percent_axis(axes, "clean accuracy, %")
         _legend(figure, features)
 
     text = "Clean accuracy on natural test images, by paradigm, one bar for each training set"
-    return _svg(draw, size=(_width(len(table.rows), 1.6), 3.5), title=text)
+    return draw_svg(draw, size=(figure_width(len(table.rows), 1.6), 3.5), title=text)
 
 
-def robustness_curves(rows: Sequence[Row], config: Mapping[str, Any]) -> str:
+def robustness_curves(results: Results, protocol: str) -> str:
     """Return accuracy over epsilon: a panel a paradigm and norm, a line a feature set, AutoAttack as open marks."""
-    lookup = Lookup(compared(rows))
-    threats = [threat for threat in lookup.threats() if threat[0] != "none"]
+    lookup = Lookup(results)
+    subjects = [one for one in trained(lookup.planned(Experiment.E2)) if one.protocol == protocol]
+    paradigms, features = paradigms_of(subjects), features_of(subjects)
+    threats = [threat for threat in lookup.threats(subjects) if threat != CLEAN]
     norms = list(dict.fromkeys(norm for _, norm, _ in threats)) or ["L2"]
 
     def draw(figure: "Figure") -> None:
-        grid = figure.subplots(len(norms), len(config["paradigms"]), sharey=True, squeeze=False)
+        grid = figure.subplots(len(norms), len(paradigms), sharey=True, squeeze=False)
         for norm, line in zip(norms, grid, strict=True):
-            for paradigm, axes in zip(config["paradigms"], line, strict=True):
-                for features in config["features"]:
-                    _curve(axes, lookup, paradigm, features, norm)
+            for paradigm, axes in zip(paradigms, line, strict=True):
+                for name in features:
+                    _curve(axes, lookup, subject(paradigm, name, protocol=protocol), norm)
                 _epsilon_axis(axes, norm, {e for _, n, e in threats if n == norm})
                 axes.set_title(paradigm)
             _percent_axis(line[0], "accuracy, %")
-        _legend(figure, config["features"], lines=True, extra=True)
+        _legend(figure, features, lines=True, extra=True)
 
-    text = "Accuracy over the size of the perturbation, by paradigm, one line for each training set"
-    return _svg(draw, size=(_width(len(config["paradigms"]), 2.4), 0.55 + 2.5 * len(norms)), title=text)
+    text = f"Accuracy over the size of the perturbation, by paradigm, one line for each training set ({protocol})"
+    return draw_svg(draw, size=(figure_width(len(paradigms), 2.4), 0.55 + 2.5 * len(norms)), title=text)
 
 
 def training_curves(curves: Curves) -> str:
@@ -112,8 +77,7 @@ def training_curves(curves: Curves) -> str:
             for features, seeds in sets.items():
                 for points in seeds:
                     epochs, losses = zip(*points, strict=True)
-                    colour = COLOURS[Features(features)]
-                    axes.plot(epochs, losses, color=colour, linewidth=1.1, alpha=0.85)
+                    axes.plot(epochs, losses, color=colour_of(features), linewidth=1.1, alpha=0.85)
             axes.set_title(name)
             axes.set_xlabel("epoch")
             axes.set_ylim(bottom=0)
@@ -122,26 +86,36 @@ def training_curves(curves: Curves) -> str:
         _legend(figure, list(dict.fromkeys(f for sets in curves.values() for f in sets)), lines=True)
 
     text = "Training loss over epochs, by paradigm, one line for each training set and seed"
-    return _svg(draw, size=(_width(len(curves), 1.92), 2.6), title=text)
+    return draw_svg(draw, size=(figure_width(len(curves), 1.92), 2.6), title=text)
 
 
-def _bar(axes: "Axes", x: float, accuracy: Accuracy, features: str) -> None:
+LEGEND_COLUMNS = 6
+"""Names of a legend side by side."""
+
+
+def colour_of(features: str) -> str:
+    """Return the colour of a set; grey for what is trained on none."""
+    return COLOURS[Features(features)] if features in tuple(Features) else GREY
+
+
+def _chance_line(axes: "Axes", guessing: float, *, groups: int) -> None:
+    axes.hlines(100 * guessing, -0.5, groups - 0.56, color=INK, linewidth=0.9, linestyle=(0, (4, 3)))
+    axes.text(groups - 0.54, 100 * guessing, "chance", fontsize=8, va="center")
+
+
+def _bar(axes: "Axes", x: float, accuracy: Accuracy, features: str, width: float) -> None:
     value, low, high = (100 * part for part in (accuracy.interval.value, accuracy.interval.low, accuracy.interval.high))
-    axes.bar(x, value, width=0.18, color=COLOURS[Features(features)])
-    axes.errorbar(x, value, yerr=[[value - low], [high - value]], color="#111827", linewidth=0.9, capsize=1.8)
+    axes.bar(x, value, width=0.9 * width, color=colour_of(features))
+    axes.errorbar(x, value, yerr=[[value - low], [high - value]], color=INK, linewidth=0.9, capsize=1.8)
 
 
-def _curve(axes: "Axes", lookup: Lookup, paradigm: str, features: str, norm: str) -> None:
-    colour, marker = COLOURS[Features(features)], MARKERS[Features(features)]
+def _curve(axes: "Axes", lookup: Lookup, one: Subject, norm: str) -> None:
+    colour, marker = colour_of(one.features), MARKERS[Features(one.features)]
     for attack, face in (("pgd", colour), ("autoattack", "white")):
         points = [
-            (threat[2], found.interval)
-            for threat in lookup.threats()
-            if threat[0] == attack and threat[1] == norm
-            if (found := lookup.accuracy(paradigm, features, features, threat)) is not None
+            (t[2], found.interval) for t in _attacks(lookup, one, attack, norm) if (found := lookup.accuracy(one, t))
         ]
-        clean = lookup.accuracy(paradigm, features, features)
-        if attack == "pgd" and clean is not None:
+        if attack == "pgd" and (clean := lookup.accuracy(one)) is not None:
             points.insert(0, (0.0, clean.interval))
         if not points:
             continue
@@ -151,6 +125,10 @@ def _curve(axes: "Axes", lookup: Lookup, paradigm: str, features: str, norm: str
         style: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 4, "capsize": 1.5}
         line = "-" if attack == "pgd" else "none"
         axes.errorbar(epsilons, values, yerr=bars, linestyle=line, linewidth=1.2, elinewidth=0.7, mfc=face, **style)
+
+
+def _attacks(lookup: Lookup, one: Subject, attack: str, norm: str) -> list[Threat]:
+    return [threat for threat in lookup.threats([one]) if threat[:2] == (attack, norm)]
 
 
 def _epsilon_axis(axes: "Axes", norm: str, epsilons: set[float]) -> None:
@@ -170,9 +148,9 @@ def _legend(figure: "Figure", features: Sequence[str], *, lines: bool = False, e
     from matplotlib.patches import Patch
 
     handles: list[Any] = [
-        Line2D([], [], color=COLOURS[Features(name)], marker=MARKERS[Features(name)] if extra else "", markersize=4)
+        Line2D([], [], color=colour_of(name), marker=MARKERS[Features(name)] if extra else "", markersize=4)
         if lines
-        else Patch(color=COLOURS[Features(name)])
+        else Patch(color=colour_of(name))
         for name in features
     ]
     names = list(features)
@@ -182,35 +160,11 @@ def _legend(figure: "Figure", features: Sequence[str], *, lines: bool = False, e
             Line2D([], [], color=GREY, marker="o", markersize=4, linestyle="none", mfc="white"),
         ]
         names += ["filled: PGD (clean at 0)", "open: AutoAttack"]
-    figure.legend(handles, names, loc="outside upper left", ncols=len(names), handlelength=1.4, columnspacing=1.6)
-
-
-def _width(panels: int, each: float) -> float:
-    """Return a figure's width in inches: the legend needs six, the page has room for 9.6."""
-    return min(9.6, max(6.0, panels * each))
-
-
-def _svg(draw: Callable[["Figure"], None], *, size: tuple[float, float], title: str) -> str:
-    """Draw a figure and return its <svg> element alone, with a title that screen readers speak."""
-    import matplotlib as mpl
-    from matplotlib.backends.backend_svg import FigureCanvasSVG
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=size, layout="constrained")
-        FigureCanvasSVG(figure)
-        draw(figure)
-        buffer = io.StringIO()
-        # Without these the file holds a date and addresses of vocabularies.
-        none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-        figure.savefig(buffer, format="svg", metadata=none, transparent=True)
-    text = buffer.getvalue()
-    body = text[text.index("<svg") :]
-    body = body.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
-    # Ids of groups are never referred to and would occur in every figure of the page.
-    body = re.sub(r'<g id="[^"]*"', "<g", body)
-    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
-    body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
-    spoken = html.escape(title)
-    shown = f'style="max-width:{size[0] / 9.6 * 70:.1f}rem" role="img" aria-label="{spoken}"'
-    return re.sub(r"<svg([^>]*)>", rf"<svg\1 {shown}><title>{spoken}</title>", body, count=1)
+    figure.legend(
+        handles,
+        names,
+        loc="outside upper left",
+        ncols=min(LEGEND_COLUMNS, len(names)),
+        handlelength=1.4,
+        columnspacing=1.6,
+    )

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 
 from realfeatures.grid import images_key
 from realfeatures.reporting.results import Experiment
+from realfeatures.vocabulary import Features
 
 COUNT = 10
-"""Images of each set; ten of 64 x 64 pixels in four sets are below half a megabyte."""
+"""Images of each set; ten of 64 x 64 pixels in eleven sets are below a megabyte and a half."""
 
 SHOWN_PIXELS = 64
 """Larger images are reduced to this side; smaller ones are enlarged to it by whole factors."""
@@ -38,7 +39,7 @@ class Strip:
 def gallery(experiment: Experiment) -> list[Strip]:
     """Return the first training images of each set of the first seed, in the same order."""
     strips = []
-    for features in experiment.preset.features:
+    for features in Features:
         found = experiment.finished.get(images_key(experiment.seeds[0], features))
         path = found.folder / "train.safetensors" if found else None
         # A report made from records alone, as on Kubeflow, may lack some sets' pixels.

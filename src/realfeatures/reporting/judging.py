@@ -1,18 +1,15 @@
 """One comparison of a claim against the rows of results.json: its quantity, its gates, its control, its outcome."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Literal
 
-from realfeatures.claims import WIDELY, Comparison, Gate, Measure
-from realfeatures.reporting.statistics import (
-    SEEDS_FOR_T,
-    Interval,
-    difference_from_share,
-    over_seeds,
-    weighted_difference,
-)
+from realfeatures.claims import WIDELY
+from realfeatures.measures import Comparison, Gate, Measure
+from realfeatures.reporting.estimates import Estimate, Measurements, Method
+from realfeatures.reporting.significance import smallest_level
+from realfeatures.reporting.statistics import SEEDS_FOR_T, Interval, Z
 
 Outcome = Literal["supports", "contradicts", "undecided", "uncontrolled", "missing"]
 """uncontrolled: it holds, but the control shows that it would hold of a robust model too, or was not measured."""
@@ -31,6 +28,7 @@ class Gated:
     against: Interval
     quantity: Interval
     """measured - against."""
+    interval: Method
 
     @property
     def is_open(self) -> bool:
@@ -56,10 +54,18 @@ class Judged:
     quantity: Interval | None = None
     """The left side of the comparison's inequality."""
     values: tuple[Interval, ...] = ()
-    """Of each of the comparison's measures, in their order."""
+    """Of each of the comparison's terms, in their order."""
+    interval: Method | None = None
+    """How the quantity's interval was made within a seed."""
+    images: int | None = None
+    """Test images that all measures share, image by image; None: not known, or one measure."""
     seeds: tuple[int, ...] = ()
     allowance: float = 0.0
     """How far beyond the margin the whole interval must lie."""
+    p_supports: float = 1.0
+    """The smallest level at which the interval lies so far beyond the margin, on the claim's side; two-sided."""
+    p_contradicts: float = 1.0
+    """As that, on the other side. Both are 1 where a gate is closed."""
     gates: tuple[Gated, ...] = ()
     control: Controlled | None = None
     missing: tuple[str, ...] = ()
@@ -68,23 +74,6 @@ class Judged:
     def closed(self) -> tuple[Gated, ...]:
         """The gates that keep it from being judged."""
         return tuple(gate for gate in self.gates if not gate.is_open)
-
-
-class Measurements:
-    """The rows of results.json by measurement, then by seed."""
-
-    def __init__(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        self._found: dict[tuple[Any, ...], dict[int, Interval]] = {}
-        for row in rows:
-            if row["protocol"] == "natural":
-                seeds = self._found.setdefault(_key(row), {})
-                seeds[row["seed"]] = Interval(row["value"], row["low"], row["high"])
-
-    def together(self, measures: Sequence[Measure]) -> dict[int, tuple[Interval, ...]]:
-        """Return the measures' accuracies with their binomial intervals, for each seed that has them all."""
-        found = [self._found.get(_key(vars(measure)), {}) for measure in measures]
-        common = sorted(set.intersection(*(set(seeds) for seeds in found)))
-        return {seed: tuple(seeds[seed] for seeds in found) for seed in common}
 
 
 def judge_comparison(comparison: Comparison, measurements: Measurements, *, classes: int) -> Judged:
@@ -97,29 +86,23 @@ def judge_comparison(comparison: Comparison, measurements: Measurements, *, clas
     if missing:
         return Judged(comparison=comparison, outcome="missing", missing=missing)
     chance = 1 / classes
-    values = measurements.together(comparison.measures)
-    gates = tuple(_gated(gate, measurements, chance) for gate in comparison.gates)
-    quantity = _over_seeds(comparison, values.values(), chance if comparison.floor == "chance" else 0.0)
-    control = _controlled(comparison, measurements)
-    allowance = seed_allowance(len(values), varying=2 if comparison.like else 1)
-    outcome = _outcome(comparison, quantity, allowance)
-    if not all(gate.is_open for gate in gates):
-        outcome = "undecided"
-    elif outcome == "supports" and comparison.control and not (control and control.withstands):
-        outcome = "uncontrolled"
-    return Judged(
+    estimate = measurements.estimate(comparison, chance=chance)
+    judged = Judged(
         comparison=comparison,
-        outcome=outcome,
-        quantity=quantity,
-        values=_averages(values),
-        seeds=tuple(values),
-        allowance=allowance,
-        gates=gates,
-        control=control,
+        outcome="undecided",
+        quantity=estimate.at() if estimate.of_seeds else None,
+        values=estimate.values,
+        interval=estimate.method if estimate.of_seeds else None,
+        images=estimate.images,
+        seeds=estimate.seeds,
+        allowance=seed_allowance(len(estimate.seeds), varying=comparison.varying),
+        gates=tuple(_gated(gate, measurements, chance) for gate in comparison.gates),
+        control=_controlled(comparison, measurements),
     )
+    return judged if judged.closed or not estimate.of_seeds else _decided(judged, estimate)
 
 
-def seed_allowance(seeds: int, *, varying: int = 1) -> float:
+def seed_allowance(seeds: int, *, varying: float = 1.0) -> float:
     """Return how far beyond its threshold an interval over so many seeds must lie, as a fraction of accuracy.
 
     From three seeds on the interval itself holds their spread.
@@ -133,84 +116,66 @@ def seed_allowance(seeds: int, *, varying: int = 1) -> float:
 def _missing(comparison: Comparison, measurements: Measurements) -> tuple[str, ...]:
     gates = comparison.gates
     wanted = [*comparison.measures, *(gate.measure for gate in gates)]
-    absent = [str(one) for one in wanted if not measurements.together([one])]
+    absent = [str(one) for one in wanted if not measurements.seeds([one])]
     for gate in gates:
-        if gate.baselines and not any(measurements.together([one]) for one in gate.baselines):
+        if gate.baselines and not any(measurements.seeds([one]) for one in gate.baselines):
             absent.append(f"a control without pretraining ({' or '.join(map(str, gate.baselines))})")
     if absent:
         return tuple(dict.fromkeys(absent))
-    common = measurements.together(comparison.measures) and all(_baselines(gate, measurements) for gate in gates)
+    common = measurements.seeds(comparison.measures) and all(_baselines(gate, measurements) for gate in gates)
     return () if common else (NO_COMMON_SEED,)
 
 
-def _baselines(gate: Gate, measurements: Measurements) -> list[tuple[Measure | None, dict[int, tuple[Interval, ...]]]]:
-    """Return the baselines that can be compared with the gate's measure, with both accuracies by seed."""
+def _baselines(gate: Gate, measurements: Measurements) -> list[Measure | None]:
+    """Return the baselines that can be compared with the gate's measure; None is chance."""
     if not gate.baselines:
-        return [(None, measurements.together([gate.measure]))]
-    found = [(one, measurements.together([gate.measure, one])) for one in gate.baselines]
-    return [(one, values) for one, values in found if values]
+        return [None]
+    return [one for one in gate.baselines if measurements.seeds([gate.measure, one])]
 
 
 def _gated(gate: Gate, measurements: Measurements, chance: float) -> Gated:
-    exactly_chance = Interval(chance, chance, chance)
-    options = [
-        Gated(
-            gate=gate,
-            measured=_averages(values)[0],
-            baseline=baseline,
-            against=_averages(values)[1] if baseline else exactly_chance,
-            quantity=over_seeds(
-                [weighted_difference(*_pair(one, exactly_chance), weight=1) for one in values.values()]
-            ),
-        )
-        for baseline, values in _baselines(gate, measurements)
-    ]
+    options = [_against(gate, one, measurements, chance) for one in _baselines(gate, measurements)]
     return max(options, key=lambda option: option.against.value)
 
 
-def _pair(values: tuple[Interval, ...], default: Interval) -> tuple[Interval, Interval]:
-    return (values[0], values[1] if len(values) > 1 else default)
+def _against(gate: Gate, baseline: Measure | None, measurements: Measurements, chance: float) -> Gated:
+    above_chance = Comparison(measure=gate.measure)
+    compared = replace(above_chance, reference=baseline, share=1.0, floor="zero") if baseline else above_chance
+    estimate = measurements.estimate(compared, chance=chance)
+    return Gated(
+        gate=gate,
+        measured=estimate.values[0],
+        baseline=baseline,
+        against=estimate.values[1] if baseline else Interval(chance, chance, chance),
+        quantity=estimate.at(),
+        interval=estimate.method,
+    )
 
 
 def _controlled(comparison: Comparison, measurements: Measurements) -> Controlled | None:
-    values = measurements.together(comparison.control) if comparison.control else {}
-    if not values:
+    if not comparison.control or not measurements.seeds(comparison.control):
         return None
-    kept = over_seeds([weighted_difference(*one, weight=comparison.share) for one in values.values()])
-    under_attack, clean = _averages(values)
+    attacked, clean = comparison.control
+    kept = Comparison(measure=attacked, reference=clean, share=comparison.share, floor="zero")
+    estimate = measurements.estimate(kept, chance=0.0)
     # One model that withstands shows that the epsilon can be withstood: few seeds need no allowance here either.
-    return Controlled(under_attack=under_attack, clean=clean, withstands=kept.low > 0)
+    return Controlled(under_attack=estimate.values[0], clean=estimate.values[1], withstands=estimate.at().low > 0)
 
 
-def _averages(values: Mapping[int, tuple[Interval, ...]]) -> tuple[Interval, ...]:
-    return tuple(over_seeds(column).clipped() for column in zip(*values.values(), strict=True))
+def _decided(judged: Judged, estimate: Estimate) -> Judged:
+    """Return it with the outcome of its interval, and the levels down to which that would be the same."""
+    beyond = [partial(_beyond, judged.comparison, estimate, holds) for holds in (1, -1)]
+    supports, contradicts = (smallest_level(one, beyond=judged.allowance) for one in beyond)
+    outcome: Outcome = "undecided"
+    if beyond[0](Z) > judged.allowance:
+        withstood = judged.comparison.control is None or (judged.control is not None and judged.control.withstands)
+        outcome = "supports" if withstood else "uncontrolled"
+    elif beyond[1](Z) > judged.allowance:
+        outcome = "contradicts"
+    return replace(judged, outcome=outcome, p_supports=supports, p_contradicts=contradicts)
 
 
-def _over_seeds(comparison: Comparison, values: Iterable[tuple[Interval, ...]], floor: float) -> Interval | None:
-    """Return the comparison's quantity, or None where a share is asked for of nothing above the floor."""
-    above = [tuple(one.shifted(-floor) for one in seed) for seed in values]
-    if comparison.like and any(seed[-1].value <= 0 for seed in above):
-        return None
-    return over_seeds([_quantity(comparison, seed) for seed in above])
-
-
-def _quantity(comparison: Comparison, above: tuple[Interval, ...]) -> Interval:
-    if comparison.like:
-        measure, reference, part, whole = above
-        return difference_from_share(measure, reference, like=(part, whole))
-    return weighted_difference(above[0], above[1], weight=comparison.share) if comparison.reference else above[0]
-
-
-def _outcome(comparison: Comparison, quantity: Interval | None, allowance: float) -> Outcome:
-    if quantity is None:
-        return "undecided"
-    above, below = quantity.low - comparison.margin, comparison.margin - quantity.high
-    holds, fails = (above, below) if comparison.side == "above" else (below, above)
-    if max(holds, fails) <= allowance:
-        return "undecided"
-    return "supports" if holds > fails else "contradicts"
-
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    names = ("paradigm", "features", "probe_features", "attack", "norm")
-    return (*(str(row[name]) for name in names), float(row["epsilon"]))
+def _beyond(comparison: Comparison, estimate: Estimate, holds: int, z: float) -> float:
+    """Return how far the whole interval lies on the claim's side of the margin (holds 1) or on the other (-1)."""
+    interval, above = estimate.at(z), 1 if comparison.side == "above" else -1
+    return interval.low - comparison.margin if holds == above else comparison.margin - interval.high

@@ -5,29 +5,34 @@ import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from realfeatures.artifacts import write_bytes
-from realfeatures.claims import ADVERSARIAL
 from realfeatures.config import Preset
 from realfeatures.grid import Cell
 from realfeatures.presets import PRESETS
 from realfeatures.reporting import diagram, figures, tables
-from realfeatures.reporting.decomposition import answers
 from realfeatures.reporting.deviations import DEVIATIONS
-from realfeatures.reporting.drift import drift_json, drift_of, p_text, setting_text
+from realfeatures.reporting.drift import drift_json, drift_of
 from realfeatures.reporting.earlier import NamedRun, parse_results
+from realfeatures.reporting.flags import Flags
 from realfeatures.reporting.gallery import gallery
 from realfeatures.reporting.judging import seed_allowance
-from realfeatures.reporting.results import RESULTS, Experiment, read_experiment, results_of
-from realfeatures.reporting.statistics import Interval
+from realfeatures.reporting.lookup import subject_of
+from realfeatures.reporting.rendering import environment
+from realfeatures.reporting.results import (
+    MEASURED_ROLES,
+    RESULTS,
+    Experiment,
+    experiments_of,
+    read_experiment,
+    results_of,
+)
+from realfeatures.reporting.sections import sections
 from realfeatures.reporting.verdicts import as_json, judge_all
-
-if TYPE_CHECKING:
-    from jinja2 import Environment
+from realfeatures.vocabulary import ADVERSARIAL
 
 HTML, MARKDOWN = "report.html", "report.md"
-NOT_MEASURED = "—"
 SYNTHESIS_ORDER = (
     "distance_before",
     "distance_after",
@@ -66,7 +71,7 @@ def write_report(
     """
     experiment = read_experiment(out, preset=preset, seeds=seeds, grid=grid, addresses=addresses)
     results = results_of(experiment)
-    verdicts = judge_all(results["rows"], classes=len(experiment.classes))
+    verdicts = judge_all(results["rows"], classes=len(experiment.classes), flags=Flags(experiment))
     results["claims"] = [as_json(verdict) for verdict in verdicts]
     if name is not None:
         results["name"] = name
@@ -74,9 +79,9 @@ def write_report(
     if drift is not None:
         results["drift"] = drift_json(drift)
     content = {**_content(experiment, results), "verdicts": verdicts, "drift": drift}
-    page = _environment(escape=True).get_template("report.html.jinja")
-    text = _environment(escape=False).get_template("report.md.jinja")
-    write_bytes(out / HTML, page.render(**content, **_pictures(experiment, results)).encode())
+    page = environment(escape=True).get_template("report.html.jinja")
+    text = environment(escape=False).get_template("report.md.jinja")
+    write_bytes(out / HTML, page.render(**content, **_pictures(experiment)).encode())
     write_bytes(out / MARKDOWN, text.render(**content).encode())
     # Last: whoever finds results.json finds its reports beside it.
     write_bytes(out / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
@@ -96,23 +101,16 @@ def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
 
 def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return what both reports show."""
-    rows, config = results["rows"], results["preset"]["config"]
-    classes = len(experiment.classes)
     return {
         "results": results,
-        "classes": classes,
+        "classes": len(experiment.classes),
         "allowances": _allowances(),
         "minus": tables.MINUS,
-        "usefulness": tables.usefulness(rows, config),
-        "robustness": tables.robustness(rows, config),
-        "sources": tables.sources(rows, config),
-        "decomposition": tables.decomposition(rows, config),
-        "answers": answers(rows, config),
-        "controls": tables.controls(rows, config),
+        "sections": sections(results),
         "synthesis": _synthesis(experiment),
         "checks": list(_checks(experiment)),
         "checked": _autoattacks(experiment),
-        "published": _published(experiment, rows),
+        "origins": list(_origins(experiment)),
         "stages": diagram.stage_times(experiment),
         "missing": [cell.key for cell in experiment.grid if cell.key not in experiment.finished],
         "command": reproduce_command(experiment.preset, seeds=experiment.seeds),
@@ -132,13 +130,9 @@ def _allowances() -> str:
     )
 
 
-def _pictures(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, Any]:
-    rows, config = results["rows"], results["preset"]["config"]
-    classes = len(experiment.classes)
+def _pictures(experiment: Experiment) -> dict[str, Any]:
     curves = _curves(experiment)
     return {
-        "bars": figures.usefulness_bars(rows, config, chance=1 / classes if classes else None),
-        "robustness_curves": figures.robustness_curves(rows, config),
         "training_curves": figures.training_curves(curves) if curves else "",
         "gallery": gallery(experiment),
         "diagram": diagram.diagram(experiment),
@@ -180,17 +174,13 @@ def _checks(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
                     yield cell.key, tables.threat_name(threat), check
 
 
-def _published(experiment: Experiment, rows: Sequence[Mapping[str, Any]]) -> list[tuple[dict[str, Any], Any]]:
-    """Return each published number with ours; none for other data than CIFAR-10."""
-    if experiment.preset.data.source != "cifar10":
-        return []
-    lookup = tables.Lookup(rows)
-    known = json.loads((FOLDER / "published.json").read_bytes())
-    return [(one, lookup.accuracy(one["paradigm"], one["features"], one["features"], _threat(one))) for one in known]
-
-
-def _threat(published: Mapping[str, Any]) -> tuple[str, str, float]:
-    return (published["attack"], published["norm"], float(published["epsilon"]))
+def _origins(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
+    """Yield (what, its experiments, key of the cell) for each cell that measured accuracies."""
+    for cell, _ in experiment.with_role(*MEASURED_ROLES):
+        one = subject_of(cell.labels)
+        fitted = "" if one.matched else f" → {one.probe_features}"
+        what = f"{one.paradigm} on {one.features}{fitted}, {tables.control_name(one.readout)}, {one.protocol}"
+        yield what, ", ".join(experiments_of(cell.labels)), cell.key
 
 
 def _curves(experiment: Experiment) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
@@ -212,46 +202,3 @@ def _differences(base: Any, value: Any, path: str = "") -> Iterator[tuple[str, A
     # A folder's digest is found again from its content.
     elif base != value and path != "data.sha256":
         yield path, value
-
-
-def _environment(*, escape: bool) -> "Environment":
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(FOLDER),
-        autoescape=escape,  # noqa: S701 - off for Markdown alone, whose template escapes by its own filter
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {
-        "duration": diagram.duration,
-        "md": _markdown,
-        "text": entry_text,
-        "percent": interval_text,
-        "p_value": p_text,
-    }
-    environment.globals |= {"setting_text": setting_text}
-    environment.tests["accuracy"] = lambda entry: isinstance(entry, tables.Accuracy)
-    return environment
-
-
-def entry_text(entry: tables.Entry) -> str:
-    """Return a table's entry in one line: `68.6 [60.1, 75.3]` in percent, or an em dash."""
-    if entry is None:
-        return NOT_MEASURED
-    if isinstance(entry, str):
-        return entry
-    return interval_text(entry.interval)
-
-
-def interval_text(interval: Interval) -> str:
-    """Return an interval of fractions in percent: `68.6 [60.1, 75.3]`."""
-    value, low, high = (100 * x for x in (interval.value, interval.low, interval.high))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]".replace("-", tables.MINUS)
-
-
-def _markdown(text: object) -> str:
-    """Return a text that Markdown shows as it is, also in a table."""
-    escaped = str(text).replace("&", "&amp;").replace("<", "&lt;").replace("|", "\\|")
-    return escaped.replace("*", "\\*").replace("_", "\\_").replace("`", "\\`").replace("\n", " ")

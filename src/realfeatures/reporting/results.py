@@ -1,16 +1,15 @@
-"""From a run's artifacts to results.json: one flat row a measurement, one entry a cell; imports no torch.
+"""From a run's artifacts to results.json: flat lists of what was measured, one entry a cell; imports no torch.
 
 The form is documented in docs/results.schema.json.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from realfeatures.artifacts import RUN, read_manifest, read_record
-from realfeatures.claims import ADVERSARIAL
 from realfeatures.config import Preset
 from realfeatures.data.sources import title
 from realfeatures.errors import ArtifactError
@@ -18,14 +17,14 @@ from realfeatures.grid import DATA, Cell
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.reporting.statistics import wilson_interval
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 RESULTS = "results.json"
-
-SOURCES = "sources"
-"""The experiment of the adversarial source's rows: it is compared with no paradigm."""
 
 NO_FEATURES = "none"
 """The training set of a control, which has none."""
+
+MEASURED_ROLES = ("attack", "knn")
+"""Roles whose cells measure accuracies."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +88,10 @@ def results_of(experiment: Experiment) -> dict[str, Any]:
         "device": _device(experiment),
         "versions": library_versions(),
         "code": code_digest(),
-        "rows": [row for cell, found in experiment.with_role("attack") for row in _rows(cell, found)],
+        "rows": _collect(experiment, MEASURED_ROLES, _rows),
+        "transfer": _collect(experiment, ("transfer",), _transfers),
+        "loss_curves": _collect(experiment, ("loss_curves",), _loss_curves),
+        "masking": _collect(experiment, MEASURED_ROLES, _masking),
         "cells": [_cell(experiment, cell) for cell in experiment.grid],
     }
 
@@ -117,37 +119,70 @@ def _read(folder: Path) -> Finished:
     return Finished(folder, manifest, read_record(folder), run)
 
 
-def _rows(cell: Cell, found: Finished) -> Iterator[dict[str, Any]]:
+Entries = Iterator[dict[str, Any]]
+
+
+def _collect(
+    experiment: Experiment, roles: Sequence[str], entries: Callable[[Cell, Finished], Entries]
+) -> list[dict[str, Any]]:
+    return [one for cell, found in experiment.with_role(*roles) for one in entries(cell, found)]
+
+
+def _rows(cell: Cell, found: Finished) -> Entries:
     for measured in found.record["measurements"]:
         accuracy = wilson_interval(measured["correct"], measured["n"])
         yield {
-            "experiment": _experiment_of(cell, measured["metric"]),
-            "paradigm": str(cell.labels["paradigm"]),
-            "features": str(cell.labels["features"]),
-            "probe_features": str(cell.labels["probe_features"]),
-            "attack": measured["attack"],
-            "norm": measured["norm"],
-            "epsilon": measured["epsilon"],
-            "protocol": measured["protocol"],
-            "metric": measured["metric"],
+            "experiments": experiments_of(cell.labels),
+            **_names(cell, "paradigm", "features", "probe_features", "readout"),
+            **{name: measured[name] for name in ("attack", "norm", "epsilon", "protocol", "metric")},
             "value": accuracy.value,
             "n": measured["n"],
             "low": accuracy.low,
             "high": accuracy.high,
-            "seed": cell.labels["run_seed"],
             "seconds": found.run.get("seconds"),
-            "cell": found.manifest["address"],
+            **_origin(cell, found),
         }
 
 
-def _experiment_of(cell: Cell, metric: str) -> str:
-    if cell.labels["paradigm"] == ADVERSARIAL:
-        return SOURCES
-    if cell.labels["features"] == NO_FEATURES:
-        return "controls"
-    if cell.labels["features"] != cell.labels["probe_features"]:
-        return "decomposition"
-    return "E1" if metric == "clean_accuracy" else "E2"
+def _transfers(cell: Cell, found: Finished) -> Entries:
+    for one in found.record["transfer"]:
+        yield {
+            "source": one["source"],
+            "target": one["target"],
+            **_names(cell, "features"),
+            **{
+                name: one[name] for name in ("norm", "epsilon", "n", "transferred", "same_mistake", "different_mistake")
+            },
+            **_origin(cell, found),
+        }
+
+
+def _loss_curves(cell: Cell, found: Finished) -> Entries:
+    fields = ("attacked", "norm", "epsilon", "step_size", "info_nce", "cross_entropy", "accuracy", "n")
+    for one in found.record["loss_curves"]:
+        names = _names(cell, "paradigm", "features")
+        yield {**names, **{name: one[name] for name in fields}, **_origin(cell, found)}
+
+
+def _masking(cell: Cell, found: Finished) -> Entries:
+    masking = found.record.get("masking")
+    if masking:
+        names = _names(cell, "paradigm", "features", "probe_features", "readout", "protocol")
+        findings = {"checks": dict(masking["checks"]), "details": dict(masking.get("details", {}))}
+        yield {**names, **findings, **_origin(cell, found)}
+
+
+def experiments_of(labels: Mapping[str, str | int]) -> list[str]:
+    """Return the experiments that a cell belongs to; a cell's label names them in one text."""
+    return str(labels.get("experiments", "")).split()
+
+
+def _names(cell: Cell, *labels: str) -> dict[str, str]:
+    return {name: str(cell.labels[name]) for name in labels}
+
+
+def _origin(cell: Cell, found: Finished) -> dict[str, Any]:
+    return {"seed": cell.labels["run_seed"], "cell": found.manifest["address"]}
 
 
 def _cell(experiment: Experiment, cell: Cell) -> dict[str, Any]:

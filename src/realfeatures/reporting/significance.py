@@ -1,10 +1,17 @@
-"""Whether two sets of trainings differ in accuracy: p-values, and Holm's correction for asking of many."""
+"""p-values from intervals, whether two sets of trainings differ in accuracy, and Holm's correction for many of them."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from statistics import fmean
 
-from realfeatures.reporting.statistics import SEEDS_FOR_T, Interval, weighted_difference, wilson_interval
+from realfeatures.reporting.statistics import (
+    SEEDS_FOR_T,
+    Interval,
+    mean_interval,
+    weighted_difference,
+    wilson_interval,
+)
 
 SIGNIFICANCE = 0.05
 """Chance of one false alarm or more among all comparisons together, where nothing has changed."""
@@ -34,12 +41,23 @@ def p_of_test_images(before: Sequence[Counts], after: Sequence[Counts], *, allow
         before, after: one entry a training, at least one.
         allowance: a difference of accuracies that counts for nothing.
     """
+    return smallest_level(partial(_clearance, before, after), beyond=allowance)
+
+
+def smallest_level(clearance: Callable[[float], float], *, beyond: float = 0.0) -> float:
+    """Return the two-sided p-value that belongs to an interval: the smallest level at which it still excludes.
+
+    Args:
+        clearance: how far the interval of a confidence, given as its quantile z of the normal distribution, stays
+            away from what it is to exclude; falls with z.
+        beyond: how far it has to stay away.
+    """
     low, high = 0.0, LARGEST_Z
-    if _clearance(before, after, z=low) <= allowance:
+    if clearance(low) <= beyond:
         return 1.0
     for _ in range(BISECTIONS):
         middle = (low + high) / 2
-        low, high = (middle, high) if _clearance(before, after, z=middle) > allowance else (low, middle)
+        low, high = (middle, high) if clearance(middle) > beyond else (low, middle)
     return math.erfc(low / math.sqrt(2))
 
 
@@ -72,12 +90,11 @@ def holm(p_values: Sequence[float]) -> list[float]:
     return adjusted
 
 
-def _clearance(before: Sequence[Counts], after: Sequence[Counts], *, z: float) -> float:
+def _clearance(before: Sequence[Counts], after: Sequence[Counts], z: float) -> float:
     """Return how far the interval of the difference stays away from zero; negative where it holds zero."""
     difference = weighted_difference(_mean(after, z=z), _mean(before, z=z), weight=1.0)
     return difference.low if difference.value > 0 else -difference.high
 
 
 def _mean(side: Sequence[Counts], *, z: float) -> Interval:
-    found = [wilson_interval(correct, n, z=z) for correct, n in side]
-    return Interval(fmean(i.value for i in found), fmean(i.low for i in found), fmean(i.high for i in found))
+    return mean_interval([wilson_interval(correct, n, z=z) for correct, n in side])

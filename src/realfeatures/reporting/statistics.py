@@ -1,4 +1,4 @@
-"""Intervals for accuracies, for differences of accuracies and for means over seeds; all at 95 %."""
+"""Intervals for accuracies, for differences of accuracies and for means over seeds; at 95 % unless asked otherwise."""
 
 import math
 from collections.abc import Sequence
@@ -97,8 +97,21 @@ def _reach(factor: float, interval: Interval, *, down: bool) -> float:
     return factor * (interval.value - interval.low if below else interval.high - interval.value)
 
 
-def t_interval(values: Sequence[float]) -> Interval:
+def mean_interval(intervals: Sequence[Interval]) -> Interval:
+    """Return the mean of accuracies on the same test images, with the means of their bounds.
+
+    That is the interval of estimates that err together, the widest that their mean can have.
+    """
+    return Interval(
+        fmean(i.value for i in intervals), fmean(i.low for i in intervals), fmean(i.high for i in intervals)
+    )
+
+
+def t_interval(values: Sequence[float], *, z: float = Z) -> Interval:
     """Return the mean of at least two values with Student's t interval.
+
+    Args:
+        z: quantile of the normal distribution for the confidence wanted.
 
     Raises:
         ValueError: fewer than two values.
@@ -108,11 +121,13 @@ def t_interval(values: Sequence[float]) -> Interval:
     if len(values) < 2:
         raise ValueError(f"{len(values)} value: expected at least 2 to estimate a variance")
     mean = fmean(values)
-    half = float(stdtrit(len(values) - 1, (1 + CONFIDENCE) / 2)) * stdev(values) / math.sqrt(len(values))
+    # The lower tail, which keeps its precision where the upper one rounds to 1.
+    quantile = -float(stdtrit(len(values) - 1, math.erfc(z / math.sqrt(2)) / 2))
+    half = quantile * stdev(values) / math.sqrt(len(values))
     return Interval(mean, mean - half, mean + half)
 
 
-def over_seeds(intervals: Sequence[Interval]) -> Interval:
+def over_seeds(intervals: Sequence[Interval], *, z: float = Z) -> Interval:
     """Return the mean over seeds with an interval for both its errors: the seeds and the finite test set.
 
     From three seeds on, Student's interval over the seeds and the mean half-width of the seeds' own intervals
@@ -122,11 +137,12 @@ def over_seeds(intervals: Sequence[Interval]) -> Interval:
 
     Args:
         intervals: one for each seed, at least one.
+        z: quantile of the normal distribution for the confidence of those, and of the result.
     """
     mean = fmean(interval.value for interval in intervals)
     if len(intervals) < SEEDS_FOR_T:
         return Interval(mean, min(interval.low for interval in intervals), max(interval.high for interval in intervals))
-    seeds = t_interval([interval.value for interval in intervals])
+    seeds = t_interval([interval.value for interval in intervals], z=z)
     down = math.hypot(mean - seeds.low, fmean(interval.value - interval.low for interval in intervals))
     up = math.hypot(seeds.high - mean, fmean(interval.high - interval.value for interval in intervals))
     return Interval(mean, mean - down, mean + up)

@@ -1,27 +1,36 @@
-"""The report's tables as data, from the rows of results.json; HTML, Markdown and the terminal draw them.
+"""What a table of the report is: entries with their intervals, and the names that a person reads.
 
-A cell of a table is text, an accuracy over seeds, or None for what was not measured, drawn as an em dash.
+An entry is text, an accuracy over seeds, or None for what was not measured, drawn as an em dash.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from realfeatures.claims import ADVERSARIAL
-from realfeatures.reporting.results import SOURCES
-from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference
-from realfeatures.vocabulary import Features, Paradigm
-
-Row = Mapping[str, Any]
+from realfeatures.reporting.statistics import Interval
 
 MINUS = "\N{MINUS SIGN}"
 
-CLEAN = ("none", "none", 0.0)
-"""Attack, norm and epsilon of a clean accuracy."""
+Threat = tuple[str, str, float]
+"""Attack, norm and epsilon."""
 
+CLEAN: Threat = ("none", "none", 0.0)
+"""No attack."""
 
-SOURCE_OF = {ADVERSARIAL: (Features.ROBUST,), Paradigm.SUPERVISED: (Features.NON_ROBUST, Features.D_RAND)}
-"""Source model -> the sets that are made with it."""
+NOT_PLANNED = ""
+"""The entry of a cell that the experiment does not have."""
+
+_ATTACKS = {"pgd": "PGD", "autoattack": "AutoAttack", "pgd_representation": "PGD on the representation"}
+
+_NAMES = {
+    "pixels": "raw pixels",
+    "adversarial": "adversarially trained",
+    "own_head": "own head",
+    "linear_probe": "linear probe",
+    "linear_probe_crop_flip": "crop and flip",
+    "linear_probe_simclr": "SimCLR's",
+    "linear_probe_noise": "Gaussian noise",
+    "knn": "nearest neighbours",
+}
 
 
 @dataclass(frozen=True)
@@ -31,6 +40,8 @@ class Accuracy:
     interval: Interval
     n: int
     seeds: int
+    cells: tuple[str, ...] = ()
+    """Addresses of the cells that measured it, as short as `realfeatures show` takes them."""
 
 
 Entry = Accuracy | str | None
@@ -43,6 +54,8 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[Entry, ...], ...]
     stubs: int = 1
+    words: int = 0
+    """How many of the last columns hold sentences."""
 
     @property
     def sizes(self) -> str:
@@ -56,134 +69,33 @@ class Table:
             return f"{next(iter(columns))} in every cell"
         return "; ".join(f"{', '.join(names)}: {size}" for size, names in columns.items())
 
-
-class Lookup:
-    """The rows of results.json by what they measure."""
-
-    def __init__(self, rows: Iterable[Row]) -> None:
-        self._found: dict[tuple[Any, ...], dict[int, Row]] = {}
-        for row in rows:
-            key = (row["paradigm"], row["features"], row["probe_features"], _threat(row))
-            self._found.setdefault(key, {})[row["seed"]] = row
-
-    def accuracy(
-        self, paradigm: str, features: str, probe_features: str, threat: tuple[str, str, float] = CLEAN
-    ) -> Accuracy | None:
-        """Return a measurement's mean over its seeds, or None where there is none."""
-        seeds = self._found.get((paradigm, features, probe_features, threat))
-        if not seeds:
-            return None
-        found = _mean([_interval(row) for row in seeds.values()], seeds.values())
-        return replace(found, interval=found.interval.clipped())
-
-    def loss(self, paradigm: str, features: str, probe_features: str) -> Accuracy | None:
-        """Return how much clean accuracy a cell loses against natural/natural, averaged over common seeds."""
-        base = self._found.get((paradigm, Features.NATURAL, Features.NATURAL, CLEAN), {})
-        other = self._found.get((paradigm, features, probe_features, CLEAN), {})
-        common = sorted(set(base) & set(other))
-        if not common:
-            return None
-        losses = [weighted_difference(_interval(base[s]), _interval(other[s]), weight=1.0) for s in common]
-        return _mean(losses, [other[s] for s in common])
-
-    def threats(self) -> list[tuple[str, str, float]]:
-        """Return every attack with its norm and epsilon: clean, PGD by norm and epsilon, then AutoAttack."""
-        found = {key[3] for key in self._found}
-        return sorted(found, key=lambda threat: (threat[0] != "none", threat[0] == "autoattack", threat))
+    @property
+    def sized(self) -> bool:
+        """Whether it holds an accuracy."""
+        return any(isinstance(entry, Accuracy) for row in self.rows for entry in row)
 
 
-def usefulness(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
-    """Clean accuracy of each paradigm, and of each control, on each feature set (E1)."""
-    lookup, features = Lookup(rows), list(config["features"])
-    matched = [(p, *(lookup.accuracy(p, f, f) for f in features)) for p in config["paradigms"]]
-    controls = [(control_name(c), *(lookup.accuracy(c, "none", f) for f in features)) for c in config["controls"]]
-    return Table(("encoder", *features), (*matched, *controls))
-
-
-def robustness(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
-    """Accuracy of each matched cell under each attack (E2)."""
-    lookup = Lookup(compared(rows))
-    threats = lookup.threats() or [CLEAN]
-    body = [
-        (paradigm, features, *(lookup.accuracy(paradigm, features, features, threat) for threat in threats))
-        for paradigm in config["paradigms"]
-        for features in config["features"]
+def without_empty_columns(table: Table) -> Table:
+    """Return a table without the columns in which no row has a planned entry."""
+    kept = [
+        index
+        for index in range(len(table.columns))
+        if index < table.stubs or any(row[index] != NOT_PLANNED for row in table.rows)
     ]
-    return Table(("paradigm", "features", *map(threat_name, threats)), tuple(body), stubs=2)
+
+    def choose(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+        return tuple(entries[index] for index in kept)
+
+    columns = tuple(table.columns[index] for index in kept)
+    return Table(columns, tuple(choose(row) for row in table.rows), stubs=table.stubs, words=table.words)
 
 
-def compared(rows: Iterable[Row]) -> list[Row]:
-    """Return the rows without those of the adversarial source, which is compared with no paradigm."""
-    return [row for row in rows if row["experiment"] != SOURCES]
-
-
-def sources(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
-    """Accuracy under each attack of the models whose features the crafted sets copy."""
-    lookup = Lookup(rows)
-    threats = lookup.threats() or [CLEAN]
-    body = []
-    for source, possible in SOURCE_OF.items():
-        made = [features for features in config["features"] if features in possible]
-        if made:
-            natural = Features.NATURAL.value
-            accuracies = (lookup.accuracy(source, natural, natural, threat) for threat in threats)
-            body.append((str(source), ", ".join(made), *accuracies))
-    return Table(("source", "makes", *map(threat_name, threats)), tuple(body), stubs=2)
-
-
-def decomposition(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
-    """Clean accuracy where encoder and probe saw different sets, and what each mix loses."""
-    lookup, natural = Lookup(rows), Features.NATURAL.value
-    body = [
-        (
-            paradigm,
-            features,
-            lookup.accuracy(paradigm, natural, natural),
-            lookup.accuracy(paradigm, features, natural),
-            lookup.accuracy(paradigm, natural, features),
-            lookup.accuracy(paradigm, features, features),
-            lookup.loss(paradigm, features, natural),
-            lookup.loss(paradigm, natural, features),
-        )
-        for paradigm in config["paradigms"]
-        for features in config["features"]
-        if features != natural
-    ]
-    columns = (
-        "paradigm",
-        "crafted set X",
-        "natural → natural",
-        "X → natural",
-        "natural → X",
-        "X → X",
-        "lost with encoder on X",
-        "lost with probe on X",
-    )
-    return Table(columns, tuple(body), stubs=2)
-
-
-def controls(rows: Sequence[Row], config: Mapping[str, Any]) -> Table:
-    """Clean and robust accuracy of what learned nothing, by the set its probe was fitted to."""
-    lookup = Lookup([row for row in rows if row["experiment"] == "controls"])
-    threats = lookup.threats() or [CLEAN]
-    body = [
-        (
-            control_name(control),
-            features,
-            *(lookup.accuracy(control, "none", features, threat) for threat in threats),
-        )
-        for control in config["controls"]
-        for features in config["features"]
-    ]
-    return Table(("control", "probe fitted to", *map(threat_name, threats)), tuple(body), stubs=2)
-
-
-def threat_name(threat: tuple[str, str, float]) -> str:
+def threat_name(threat: Threat) -> str:
     """Return an attack as a person writes it: clean, PGD L2 0.25, AutoAttack Linf 8/255."""
     attack, norm, epsilon = threat
     if attack == "none":
         return "clean"
-    return f"{ {'pgd': 'PGD', 'autoattack': 'AutoAttack'}.get(attack, attack) } {norm} {epsilon_name(norm, epsilon)}"
+    return f"{_ATTACKS.get(attack, attack)} {norm} {epsilon_name(norm, epsilon)}"
 
 
 def epsilon_name(norm: str, epsilon: float) -> str:
@@ -195,20 +107,13 @@ def epsilon_name(norm: str, epsilon: float) -> str:
 
 
 def control_name(name: str) -> str:
-    """Return what a person calls a control."""
-    return {"pixels": "raw pixels", "untrained": "untrained encoder"}.get(name, name)
+    """Return what a person calls a control, a source or a readout."""
+    return _NAMES.get(name, name)
 
 
-def _threat(row: Row) -> tuple[str, str, float]:
-    return (row["attack"], row["norm"], float(row["epsilon"]))
-
-
-def _interval(row: Row) -> Interval:
-    return Interval(row["value"], row["low"], row["high"])
-
-
-def _mean(intervals: Sequence[Interval], rows: Iterable[Row]) -> Accuracy:
-    return Accuracy(over_seeds(intervals), max(row["n"] for row in rows), len(intervals))
+def points(value: float) -> str:
+    """Return a fraction as percent with one decimal and a true minus sign."""
+    return f"{100 * value:.1f}".replace("-", MINUS)
 
 
 def _size(n: int, seeds: int) -> str:

@@ -1,19 +1,20 @@
-"""The usefulness and robustness tables for a terminal."""
+"""The usefulness and robustness tables for a terminal; the other experiments are in the reports."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realfeatures.reporting.experiment_tables import robustness, usefulness
+from realfeatures.reporting.rendering import NOT_MEASURED
 from realfeatures.reporting.results import load_results
-from realfeatures.reporting.tables import Accuracy, Entry, Table, robustness, usefulness
+from realfeatures.reporting.tables import Accuracy, Entry, Table
+from realfeatures.vocabulary import Protocol
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
 
-NOT_MEASURED = "—"
-
 
 def summary_tables(out: Path) -> "RenderableType":
-    """Return the two tables and the verdicts of a finished run, for rich to print.
+    """Return the tables of E1 and E2 that it has, and the verdicts of a finished run, for rich to print.
 
     Raises:
         ArtifactError: the folder holds no results.json.
@@ -22,15 +23,14 @@ def summary_tables(out: Path) -> "RenderableType":
     from rich.table import Table as RichTable
 
     results = load_results(out)
-    rows, config = results["rows"], results["preset"]["config"]
+    tables = {
+        "Usefulness: clean accuracy, % [95 % interval]": usefulness(results),
+        "Robustness: accuracy under attack, %": robustness(results, Protocol.NATURAL),
+    }
     verdicts = RichTable("claim", "", "verdict", title="Claims", title_justify="left")
     for claim in results["claims"]:
         verdicts.add_row(claim["id"], claim["text"], claim["verdict"])
-    return Group(
-        _draw(usefulness(rows, config), "Usefulness: clean accuracy, % [95 % interval]"),
-        _draw(robustness(rows, config), "Robustness: accuracy under attack, %"),
-        verdicts,
-    )
+    return Group(*(_draw(table, title) for title, table in tables.items() if table.rows), verdicts)
 
 
 def _draw(table: Table, title: str) -> "RenderableType":

@@ -4,7 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from realfeatures.claims import WIDELY, Measure
+from realfeatures.claims import WIDELY
+from realfeatures.measures import measurement_text
 from realfeatures.reporting.earlier import MeasuredRow, NamedRun
 from realfeatures.reporting.significance import FREEDOM_FOR_T, SIGNIFICANCE, p_of_test_images, p_of_trainings
 from realfeatures.reporting.statistics import SEEDS_FOR_T, Interval, over_seeds
@@ -27,6 +28,7 @@ class Quantity:
     paradigm: str
     features: str
     probe_features: str
+    readout: str
     attack: str
     norm: str
     epsilon: float
@@ -34,15 +36,16 @@ class Quantity:
     metric: str
 
     def __str__(self) -> str:
-        measure = Measure(
+        return measurement_text(
             paradigm=self.paradigm,
             features=self.features,
             probe_features=self.probe_features,
+            readout=self.readout,
             attack=self.attack,
             norm=self.norm,
             epsilon=self.epsilon,
+            protocol=self.protocol,
         )
-        return str(measure) if self.protocol == "natural" else f"{measure} ({self.protocol})"
 
 
 def quantity_of(row: MeasuredRow) -> Quantity:

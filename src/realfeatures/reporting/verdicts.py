@@ -1,13 +1,25 @@
 """Verdicts on the claims from the rows of results.json, with the numbers that decided."""
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from realfeatures.claims import Claim, Measure, claims_for
-from realfeatures.reporting.judging import Controlled, Gated, Judged, Measurements, Outcome, judge_comparison
-from realfeatures.reporting.statistics import Interval
-from realfeatures.reporting.tables import MINUS, control_name, threat_name
+from realfeatures.claims import claims_for
+from realfeatures.measures import Claim, Term, measures_of
+from realfeatures.reporting.decisive import reasons
+from realfeatures.reporting.estimates import Measurements
+from realfeatures.reporting.flags import Flags
+from realfeatures.reporting.judging import Gated, Judged, judge_comparison
+from realfeatures.reporting.significance import SIGNIFICANCE, holm
+
+RULE = (
+    "A comparison decides where its whole 95 % interval, within a seed and over the seeds, lies beyond its threshold."
+    " Its p-value is the smallest level at which the interval still does. All comparisons of a claim must hold to"
+    " support it, so the largest p-value is the claim's; any one can contradict it, so the smallest one times their"
+    " number is. A verdict must hold at"
+    f" {100 * SIGNIFICANCE:.0f} % for all tested claims together (Holm's correction)."
+)
+"""What decides every claim, in words."""
 
 
 @dataclass(frozen=True)
@@ -19,36 +31,82 @@ class Verdict:
     reasons: tuple[str, ...]
     judged: tuple[Judged, ...] = ()
     missing: tuple[str, ...] = ()
+    p: float | None = None
+    """Of the verdict, or, where none was reached, of the one that is nearer; None: not tested."""
+    adjusted_p: float | None = None
+    """As that, adjusted for the number of claims that were tested (Holm)."""
 
 
-def judge_all(rows: Sequence[Mapping[str, Any]], *, classes: int) -> list[Verdict]:
-    """Return the verdict on every claim.
+def judge_all(rows: Sequence[Mapping[str, Any]], *, classes: int, flags: Flags | None = None) -> list[Verdict]:
+    """Return the verdict on every claim, each of them at 5 % for all that were tested together.
 
     Args:
         rows: those of results.json.
         classes: the number of classes, whose inverse is chance; 0 where the data set is unknown.
+        flags: the verdicts on single images, where they are at hand: differences are then paired.
     """
-    return [judge(claim, rows, classes=classes) for claim in claims_for(rows)]
+    measurements = Measurements(rows, flags)
+    verdicts = [judge(claim, measurements, classes=classes) for claim in claims_for(rows)]
+    adjusted = iter(holm([one.p for one in verdicts if one.p is not None]))
+    return [one if one.p is None else _corrected(one, next(adjusted)) for one in verdicts]
 
 
-def judge(claim: Claim, rows: Iterable[Mapping[str, Any]], *, classes: int) -> Verdict:
-    """Return the verdict on one claim: all its comparisons must hold, and one that fails contradicts it.
+def judge(claim: Claim, measurements: Measurements, *, classes: int) -> Verdict:
+    """Return the verdict on one claim alone: all its comparisons must hold, and one that fails contradicts it.
 
     An attack that its control does not withstand supports nothing; other attacks may still decide.
     """
-    measurements = Measurements(rows)
     judged = tuple(judge_comparison(comparison, measurements, classes=classes) for comparison in claim.comparisons)
     missing = (*claim.needs, *dict.fromkeys(name for one in judged for name in one.missing))
     if missing:
         return Verdict(claim, "not tested", (f"not measured: {'; '.join(missing)}",), judged, missing)
     outcomes = {one.outcome for one in judged}
+    supports, contradicts = _p_supported(judged), _p_contradicted(judged)
     if "contradicts" in outcomes:
-        return Verdict(claim, "contradicted", _reasons(judged, {"contradicts"}, classes), judged)
-    if outcomes <= {"supports", "uncontrolled"} and "supports" in outcomes:
-        return Verdict(claim, "supported", _reasons(judged, outcomes, classes), judged)
+        return Verdict(claim, "contradicted", reasons(judged, {"contradicts"}, classes), judged, p=contradicts)
+    if _all_hold(judged):
+        return Verdict(claim, "supported", reasons(judged, outcomes, classes), judged, p=supports)
     single = any(len(one.seeds) == 1 for one in judged)
     verdict = "inconclusive (one seed)" if single else "inconclusive"
-    return Verdict(claim, verdict, _reasons(judged, {"undecided", "uncontrolled"}, classes), judged)
+    words = reasons(judged, {"undecided", "uncontrolled"}, classes)
+    return Verdict(claim, verdict, words, judged, p=min(supports, contradicts))
+
+
+def _all_hold(judged: Sequence[Judged]) -> bool:
+    """Return whether every comparison holds, some of them with a control that shows something."""
+    held = [one for one in judged if one.outcome == "supports"]
+    everything = all(one.outcome in ("supports", "uncontrolled") for one in judged)
+    return everything and bool(held) and _has_control(judged, held)
+
+
+def _has_control(judged: Sequence[Judged], some: Sequence[Judged]) -> bool:
+    """Return whether some of the comparisons have a control, where any of all have one."""
+    return any(one.comparison.control for one in some) or not any(one.comparison.control for one in judged)
+
+
+def _p_supported(judged: Sequence[Judged]) -> float:
+    """Return the level down to which every comparison holds (an intersection-union test: no correction).
+
+    Gates are no part of it: they say what may be asked, at 95 %, not what the claim says.
+    """
+    counted = [one for one in judged if one.outcome != "uncontrolled"]
+    if not counted or not _has_control(judged, counted):
+        return 1.0
+    return max(one.p_supports for one in counted)
+
+
+def _p_contradicted(judged: Sequence[Judged]) -> float:
+    """Return the level down to which one comparison fails, times how many could have (Bonferroni)."""
+    return min(1.0, len(judged) * min(one.p_contradicts for one in judged))
+
+
+def _corrected(verdict: Verdict, adjusted: float) -> Verdict:
+    """Return it with its adjusted p-value, and without a decision that this does not bear."""
+    found = replace(verdict, adjusted_p=adjusted)
+    if adjusted <= SIGNIFICANCE or verdict.verdict not in ("supported", "contradicted"):
+        return found
+    reason = f"{verdict.verdict} by itself, but not after Holm's correction for all claims: adjusted p {adjusted:.2g}"
+    return replace(found, verdict="inconclusive", reasons=(reason, *verdict.reasons))
 
 
 def as_json(verdict: Verdict) -> dict[str, Any]:
@@ -62,126 +120,18 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "verdict": verdict.verdict,
         "decided": "; ".join(verdict.reasons) + ".",
         "missing": list(verdict.missing),
+        "p": verdict.p,
+        "adjusted_p": verdict.adjusted_p,
         "comparisons": [_comparison_as_json(one) for one in verdict.judged],
     }
-
-
-def describe(judged: Judged, *, classes: int) -> str:
-    """Return a comparison's numbers in words, as percent and points with one decimal."""
-    comparison = judged.comparison
-    measure, measured = comparison.measure, judged.values[0]
-    if comparison.like:
-        return _describe_contrast(judged, classes)
-    attack = measure.attack != "none"
-    text = (
-        f"{measure.paradigm}: {percent(measured)} {'under ' + _threat(measure) if attack else 'on ' + measure.features}"
-    )
-    if comparison.reference is None:
-        return f"{text}, chance {_share(1 / classes, decimals=1)}"
-    above = comparison.floor == "chance"
-    kept = _kept(judged.values[0], judged.values[1], floor=1 / classes if above else 0.0)
-    text += f", {percent(judged.values[1])} {'on natural' if above else 'clean'}"
-    return text if kept is None else f"{text}, {_share(kept)} of it kept{' above chance' if above else ''}"
-
-
-def percent(interval: Interval) -> str:
-    """Return an accuracy as percent with its bounds, such as `68.6 % [60.1, 75.3]`."""
-    return f"{100 * interval.value:.1f} % [{100 * interval.low:.1f}, {100 * interval.high:.1f}]".replace("-", MINUS)
-
-
-def points(interval: Interval) -> str:
-    """Return a difference of accuracies, such as `5.4 points [2.1, 8.8]`."""
-    return percent(interval).replace(" %", " points", 1)
-
-
-def _describe_contrast(judged: Judged, classes: int) -> str:
-    measure, like = judged.comparison.measure, judged.comparison.like
-    if like is None or judged.quantity is None:
-        return f"{measure.paradigm}: natural is not above chance in every seed, so that no share of it can be kept"
-    kept = [_kept(part, whole, floor=1 / classes) for part, whole in (judged.values[:2], judged.values[2:])]
-    shares = [_share(one) if one is not None else "none" for one in kept]
-    return (
-        f"{measure.paradigm} keeps {shares[0]} of natural's accuracy above chance on {measure.features},"
-        f" {like[0].paradigm} {shares[1]}: {points(judged.quantity)} against that share"
-    )
-
-
-def _reasons(judged: Sequence[Judged], outcomes: Iterable[Outcome], classes: int) -> tuple[str, ...]:
-    """Return what the deciding comparisons say, then the gates that let them be judged, then their controls."""
-    deciding = [one for one in judged if one.outcome in set(outcomes)]
-    # A comparison whose measure another shows as its reference adds nothing.
-    shown = {one.comparison.reference for one in deciding if not one.closed}
-    reasons = [
-        describe(one, classes=classes)
-        for one in deciding
-        if not one.closed and (one.comparison.reference is not None or one.comparison.measure not in shown)
-    ]
-    closed = [_closed_gate(gate) for one in deciding for gate in one.closed]
-    learned = [_open_gate(gate) for one in deciding for gate in one.gates if gate.is_open and gate.baseline]
-    controls = [_control(one) for one in deciding if one.comparison.control and one.outcome != "contradicts"]
-    summary = [f"above the better control on natural: {', '.join(dict.fromkeys(learned))}"] if learned else []
-    return tuple(dict.fromkeys([*closed, *reasons, *summary, *controls]))
-
-
-def _closed_gate(gated: Gated) -> str:
-    measure, margin = gated.gate.measure, gated.gate.margin
-    against = f"{_baseline(gated.baseline)} {percent(gated.against)}"
-    if gated.baseline is None:
-        against = f"chance {_share(gated.against.value, decimals=1)}"
-    needed = f"{100 * margin:.0f} points" if margin else "zero"
-    return (
-        f"{measure.paradigm} cannot be judged: {percent(gated.measured)} on {measure.features}, {against}:"
-        f" the difference, {points(gated.quantity)}, is not wholly above {needed}"
-    )
-
-
-def _open_gate(gated: Gated) -> str:
-    return f"{gated.gate.measure.paradigm} by {points(gated.quantity)} ({_baseline(gated.baseline)})"
-
-
-def _control(judged: Judged) -> str:
-    """Return what the control says of the comparison's attack."""
-    control, comparison = judged.control, judged.comparison
-    if comparison.control is None:
-        return ""
-    name, threat = f"control, the {comparison.control[0].paradigm} source", _threat(comparison.measure)
-    unsure = "it may break robust models too, and supports nothing"
-    if control is None:
-        return f"{name}: not measured under {threat}: {unsure}"
-    text = f"{name}: {_control_numbers(control)} under {threat}"
-    return text if control.withstands else f"{text}, not surely more than {_share(comparison.share)}: {unsure}"
-
-
-def _control_numbers(control: Controlled) -> str:
-    kept = _kept(control.under_attack, control.clean, floor=0.0)
-    share = "" if kept is None else f", {_share(kept)} of it kept"
-    return f"{percent(control.under_attack)} of {percent(control.clean)} clean{share}"
-
-
-def _kept(part: Interval, whole: Interval, *, floor: float) -> float | None:
-    """Return (part - floor) / (whole - floor), or None where the whole is not above the floor."""
-    above = whole.value - floor
-    return (part.value - floor) / above if above > 0 else None
-
-
-def _share(fraction: float, *, decimals: int = 0) -> str:
-    return f"{100 * fraction:.{decimals}f} %".replace("-", MINUS)
-
-
-def _threat(measure: Measure) -> str:
-    return threat_name((measure.attack, measure.norm, measure.epsilon))
-
-
-def _baseline(measure: Measure | None) -> str:
-    return control_name(measure.paradigm) if measure else "chance"
 
 
 def _comparison_as_json(judged: Judged) -> dict[str, Any]:
     comparison = judged.comparison
     like, control = comparison.like, judged.control
     return {
-        "measure": asdict(comparison.measure),
-        "reference": asdict(comparison.reference) if comparison.reference else None,
+        "measure": _term_as_json(comparison.measure),
+        "reference": _term_as_json(comparison.reference) if comparison.reference else None,
         "share": None if like else comparison.share,
         "like": [asdict(one) for one in like] if like else None,
         "floor": comparison.floor,
@@ -189,6 +139,10 @@ def _comparison_as_json(judged: Judged) -> dict[str, Any]:
         "side": comparison.side,
         "outcome": judged.outcome,
         "quantity": asdict(judged.quantity) if judged.quantity else None,
+        "interval": judged.interval,
+        "images": judged.images,
+        "p_supports": judged.p_supports if judged.seeds else None,
+        "p_contradicts": judged.p_contradicts if judged.seeds else None,
         "allowance": judged.allowance,
         "seeds": list(judged.seeds),
         "gates": [_gate_as_json(one) for one in judged.gates],
@@ -202,5 +156,10 @@ def _gate_as_json(gated: Gated) -> dict[str, Any]:
         "baseline": asdict(gated.baseline) if gated.baseline else None,
         "margin": gated.gate.margin,
         "quantity": asdict(gated.quantity),
+        "interval": gated.interval,
         "open": gated.is_open,
     }
+
+
+def _term_as_json(term: Term) -> list[dict[str, Any]]:
+    return [asdict(one) for one in measures_of(term)]

@@ -1,0 +1,21 @@
+"""The stage `nearest_neighbours` as a Kubeflow component."""
+
+from kfp import dsl
+
+from realfeatures.components import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def nearest_neighbours(
+    cell: str,
+    encoder: dsl.Input[dsl.Model],
+    train_set: dsl.Input[dsl.Dataset],
+    test_set: dsl.Input[dsl.Dataset],
+    result: dsl.Output[dsl.Artifact],
+    record: dsl.OutputPath(str),
+):
+    """Measure clean accuracy by the nearest training images."""
+    from realfeatures.kfp_runtime import run_stage
+
+    inputs = {"encoder": encoder, "train_set": train_set, "test_set": test_set}
+    run_stage(cell, inputs=inputs, output=result, record=record)
