@@ -225,8 +225,12 @@ def title(cell: Cell) -> str:
     if role == "loss_curves":
         return f"loss curves of {labels['features']}"
     on = f"{labels['paradigm']}{' at ' + labels['timestep'] if 'timestep' in labels else ''}"
-    if labels.get("features") in (NONE, UNTRAINED) or labels.get("protocol") == "robust-set":
-        on = f"{on} on {labels['features']}" if labels["features"] != NONE else on
+    several_sets = cell.labels.get("protocol") == Protocol.ROBUST_SET or cell.labels["features"] in (
+        UNTRAINED,
+        *CONSTRUCTED,
+    )
+    if several_sets:  # in the nested pipeline that the task stands in
+        on = f"{on} on {labels['features']}"
     if role == "encoder":
         return f"{on}: {'read' if 'timestep' in labels else 'pretrain'}"
     how = labels["readout"].removeprefix("linear-")

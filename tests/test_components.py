@@ -3,6 +3,7 @@
 import inspect
 import json
 import logging
+import random
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,7 @@ from realfeatures.pipelines.nesting import COMPONENTS, MAX_PARTS
 from realfeatures.presets import load_preset
 from realfeatures.provenance import code_digest, library_versions
 from realfeatures.stages import STAGES
-from realfeatures.vocabulary import Control, Features
+from realfeatures.vocabulary import MAIN_FEATURES, Experiment
 
 DIGITS = load_preset(
     "digits", ["data.train_size=40", "data.test_size=20", "attack.images=20", "attack.autoattack_images=20"]
@@ -44,7 +45,7 @@ class File:
 
 
 def ports_of_stage(stage: str, marker: object) -> set[str]:
-    return {name for name, hint in inspect.get_annotations(STAGES[stage]).items() if hint is marker}
+    return {name for name, hint in inspect.get_annotations(STAGES[stage]).items() if hint in (marker, marker | None)}
 
 
 def prepare(tmp_path: Path, **changes: str) -> File:
@@ -88,7 +89,7 @@ def test_a_component_hands_each_input_to_the_port_of_its_name(stage, monkeypatch
 
 def test_the_report_has_a_port_for_every_feature_set_and_part():
     parts = {f"part_{number}" for number in range(1, MAX_PARTS + 1)}
-    assert parts | set(Features) <= set(report.component_spec.inputs)
+    assert parts | set(MAIN_FEATURES) <= set(report.component_spec.inputs)
     assert parts <= set(collect.component_spec.inputs)
 
 
@@ -137,7 +138,11 @@ def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
 def test_an_override_changes_the_cells_that_depend_on_it_and_no_others():
     before = resolved(DIGITS)
     after = resolved(DIGITS, overrides='{"masked.mask_ratio": 0.5}')
-    assert changed(before, after) == {name for name in before if "/masked/" in name} | {ADDRESSES}
+    found = changed(before, after)
+    of_masked = {name for name in before if "/masked/" in name}
+    # What is made from a masked encoder, and what compares models, depends on it too.
+    from_masked = {name for name in before if "non_robust_masked/" in name or name.endswith("/transfer")}
+    assert found == of_masked | from_masked | {ADDRESSES}
     assert not changed(before, resolved(DIGITS, overrides="{}"))
 
 
@@ -145,7 +150,7 @@ def test_a_change_upstream_changes_the_address_of_what_it_feeds():
     after = resolved(DIGITS, overrides='{"adversarial.optimizer.epochs": 1}')
     found = changed(resolved(DIGITS), after)
     assert {"sources/adversarial/encoder", "robust/images", "robust/masked/attack/robust"} <= found
-    assert not any(name.startswith("non_robust/") for name in found)
+    assert not found & {"non_robust/images", "non_robust/masked/encoder", "non_robust/masked/attack/non_robust"}
     probe = resolved(DIGITS)["robust/masked/probe/robust"]
     assert after["robust/masked/probe/robust"]["config"] == probe["config"]
     assert after["robust/masked/probe/robust"]["address"] != probe["address"]
@@ -196,7 +201,7 @@ def test_an_input_of_another_run_is_refused_before_any_work(tmp_path):
 def test_an_input_that_was_changed_is_a_one_line_error(tmp_path):
     images = prepare(tmp_path)
     (Path(images.path) / "train.safetensors").write_bytes(b"changed")
-    experiment = DIGITS.model_copy(update={"controls": (Control.PIXELS,)})
+    experiment = DIGITS.model_copy(update={"experiments": (Experiment.E1,)})
     pixels = next(cell for cell in cells(experiment, [0]) if cell.key == "seed0/controls/pixels/encoder")
     output, record = File(str(tmp_path / "encoder")), str(tmp_path / "encoder_record")
     text = text_of(pixels, experiment)
@@ -229,6 +234,19 @@ def test_a_long_curve_is_thinned_until_the_record_fits_and_keeps_its_end(tmp_pat
     assert len(history) > 20
     assert history[-1]["epoch"] == 1000
     assert [point["epoch"] for point in history] == sorted(point["epoch"] for point in history)
+
+
+def test_loss_curves_are_thinned_alike_and_keep_their_end(tmp_path):
+    generator = random.Random(0)
+    curve = {name: [generator.random() for _ in range(101)] for name in ("info_nce", "cross_entropy", "accuracy")}
+    rows = [{"attacked": name, "step": list(range(101)), **curve} for name in ("info_nce", "cross_entropy")]
+    folder = write_artifact(tmp_path / "a", address="a" * 32, epochs=1)
+    write_json(folder / "record.json", {"loss_curves": rows})
+    text = kfp_records.pack_record(folder)
+    assert len(text) <= kfp_records.RECORD_BYTES
+    for row in kfp_records.unpack_record(text)["record"]["loss_curves"]:
+        assert row["step"][-1] == 100
+        assert [curve["accuracy"][step] for step in row["step"]] == row["accuracy"]
 
 
 def test_equal_artifacts_give_equal_records_so_that_later_tasks_are_cached(tmp_path):

@@ -298,7 +298,7 @@ def cifar10_small() -> Preset:
 
 
 def digits() -> Preset:
-    """scikit-learn's digits: 1,797 images of 8x8 grey pixels; the demo, a few minutes of a 2-core CPU, two seeds."""
+    """scikit-learn's digits: 1,797 images of 8x8 grey pixels; the demo, a few minutes of a 2-core CPU a seed."""
     resnet = ResNetConfig(blocks=(1, 1, 1), width=16)  # prototype: 98.9 % natural accuracy
     shift = CropFlipConfig(padding=1, flip=False)
     one_cycle = OptimizerConfig(

@@ -191,8 +191,10 @@ def _require_same_experiment(known: Preset, preset: Preset, folder: Path) -> Non
 
 
 def _identity(preset: Preset) -> dict[str, Any]:
-    # A data folder that was moved is the same data: its content counts.
-    return {**preset.model_dump(mode="json"), "data": preset.data.identity()}
+    # Data and weights that were moved are the same: their content counts.
+    parts = {"data": preset.data, "adversarial": preset.adversarial, "standard": preset.standard}
+    moved = {name: config.identity() for name, config in parts.items() if config is not None}
+    return {**preset.model_dump(mode="json"), **moved}
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:

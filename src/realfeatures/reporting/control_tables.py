@@ -30,20 +30,20 @@ def neighbours(results: Results) -> Table:
     return Table(columns, ordered(body), stubs=4)
 
 
-def precomputed(results: Results) -> Table:
-    """Clean accuracy of a probe on features computed once, beside one on augmented images."""
+def probe_views(results: Results) -> Table:
+    """Clean accuracy of a probe on one view of each image, beside probes on several augmented ones."""
     lookup = Lookup(results)
     body: dict[tuple[str, str], tuple[Entry, ...]] = {}
     for one in self_supervised(lookup.planned(Experiment.E4)):
         plain = subject(one.paradigm, one.features)
         augmented = (subject(one.paradigm, one.features, readout=readout) for readout in AUGMENTED)
         body[one.paradigm, one.features] = (lookup.entry(plain), *(lookup.entry(other) for other in augmented))
-    columns = ("paradigm", "features", "precomputed", *(f"augmented: {control_name(one)}" for one in AUGMENTED))
+    columns = ("paradigm", "features", "one view", *(f"augmented: {control_name(one)}" for one in AUGMENTED))
     return Table(columns, ordered((*names, *numbers) for names, numbers in body.items()), stubs=2)
 
 
 AUGMENTED = (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
-"""Probes that see every image augmented anew, so that its features cannot be computed once."""
+"""Probes that see `probe_views` augmented copies of each image, whose representations are extracted once."""
 
 
 def timesteps(results: Results) -> Table:

@@ -1,7 +1,8 @@
-"""Does the encoder, or the label that the probe sees, lose the accuracy? A table, and an answer in words from it."""
+"""Does the encoder, or the label that the probe sees, lose the accuracy? Tables, and an answer in words from them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from realfeatures.reporting.experiment_tables import (
     FEATURES_ORDER,
@@ -13,6 +14,11 @@ from realfeatures.reporting.results import NO_FEATURES
 from realfeatures.reporting.statistics import Interval
 from realfeatures.reporting.tables import Accuracy, Entry, Table, control_name, points
 from realfeatures.vocabulary import UNTRAINED, Control, Experiment, Readout
+
+ENCODER, PROBE, BOTH, DIFFERENCE = "encoder", "probe", "both", "encoder_minus_probe"
+"""What a contrast of results.json changes; the last: what an encoder loses more than a probe."""
+
+Contrast = Mapping[str, Any]
 
 
 @dataclass(frozen=True)
@@ -50,76 +56,92 @@ def decomposition(results: Results) -> Table:
 
 
 def losses(results: Results) -> Table:
-    """What a paradigm loses against natural images when one of encoder and probe sees a crafted set, or both."""
-    lookup = Lookup(results)
+    """What a paradigm loses against natural images with encoder, probe or both on a crafted set; which loses more."""
+    lookup, found = Lookup(results), _contrasts(results)
     planned = lookup.planned(Experiment.DECOMPOSITION)
-    body = []
+    body: list[tuple[Entry, ...]] = []
     for paradigm in paradigms_of(planned):
-        whole = probed(paradigm, NATURAL, NATURAL)
-        for features in _crafted(planned):
-            mixes = ((features, NATURAL), (NATURAL, features), (features, features))
-            lost = (lookup.loss(whole, probed(paradigm, encoder, probe)) for encoder, probe in mixes)
-            body.append((paradigm, features, *lost))
-    columns = ("paradigm", "crafted set X", "lost with encoder on X", "lost with probe on X", "lost with both on X")
-    return Table(columns, tuple(body), stubs=2)
+        for features in crafted_sets(planned):
+            ones = [found.get((paradigm, features, changed)) for changed in _MIXED]
+            lost = [None if one is None else _accuracy(lookup, one) for one in ones]
+            methods = dict.fromkeys(_METHODS[one["interval"]] for one in ones if one)
+            body.append((paradigm, features, *lost, " and ".join(methods)))
+    lost_with = (f"lost with {changed} on X" for changed in (ENCODER, PROBE, BOTH))
+    columns = ("paradigm", "crafted set X", *lost_with, "the first less the second", "intervals")
+    return Table(columns, tuple(body), stubs=2, words=1)
 
 
 def answers(results: Results) -> list[Answer]:
     """Return an answer for each crafted set of the experiment, as far as its mixed cells were measured."""
-    lookup = Lookup(results)
-    planned = lookup.planned(Experiment.DECOMPOSITION)
-    return [_answer(lookup, features, paradigms_of(planned)) for features in _crafted(planned)]
+    planned = Lookup(results).planned(Experiment.DECOMPOSITION)
+    found = _contrasts(results)
+    return [_answer(found, features, paradigms_of(planned)) for features in crafted_sets(planned)]
 
 
-def verdict_of(encoder: Interval, probe: Interval) -> str:
-    """Return which of two losses of accuracy is to blame, in words; losses are differences, as fractions."""
-    return _VERDICTS[_culprit(encoder, probe)]
+def verdict_of(encoder: Interval, probe: Interval, difference: Interval) -> str:
+    """Return which of two losses of accuracy is larger, in words.
+
+    Args:
+        encoder, probe: what each loses, as fractions.
+        difference: encoder's loss - probe's, with an interval of its own.
+    """
+    return _VERDICTS[_culprit(encoder, probe, difference)]
+
+
+def crafted_sets(planned: Sequence[Subject]) -> list[str]:
+    """Return the sets of the decomposition but the natural one, in the usual order."""
+    return [features for features in _probe_sets(planned) if features != NATURAL]
 
 
 _ENCODERS = (*FEATURES_ORDER, UNTRAINED)
 
+_MIXED = {ENCODER: ((1, 0),), PROBE: ((0, 1),), BOTH: ((1, 1),), DIFFERENCE: ((1, 0), (0, 1))}
+"""What is changed -> for each cell that is compared with the whole, whether its encoder and its probe are."""
+
+_METHODS = {"paired_bootstrap": "paired bootstrap", "mover": "MOVER, unpaired"}
+
 _VERDICTS = {
-    "probe": "the labels lose it",
-    "encoder": "the encoder loses it",
-    "both": "both lose it, and cannot be told apart",
+    "probe": "the labels lose more",
+    "encoder": "the encoder loses more",
+    "both": "both lose, and cannot be told apart",
     "neither": "neither loses what could be told from zero",
     "open": "the two cannot be told apart",
 }
 
 _SUMMARIES = {
-    "probe": "the labels that the probe is fitted to lose the accuracy, more than the encoder does, in",
-    "encoder": "the encoder loses it, more than the labels that the probe is fitted to, in",
-    "both": "both lose it, and cannot be told apart, in",
+    "probe": "the labels that the probe is fitted to lose more accuracy than the encoder does, in",
+    "encoder": "the encoder loses more than the labels that the probe is fitted to, in",
+    "both": "both lose, and cannot be told apart, in",
     "neither": "nothing is lost that could be told from zero in",
     "open": "the two losses cannot be told apart in",
 }
 
 
-def _answer(lookup: Lookup, features: str, paradigms: Sequence[str]) -> Answer:
+def _answer(found: Mapping[tuple[str, str, str], Contrast], features: str, paradigms: Sequence[str]) -> Answer:
     blamed: dict[str, list[str]] = {}
     sentences = []
     for paradigm in paradigms:
-        whole = probed(paradigm, NATURAL, NATURAL)
-        encoder = lookup.loss(whole, probed(paradigm, features, NATURAL))
-        probe = lookup.loss(whole, probed(paradigm, NATURAL, features))
-        if encoder is None or probe is None:
+        ones = [found.get((paradigm, features, changed)) for changed in (ENCODER, PROBE, DIFFERENCE)]
+        measured = [_interval(one) for one in ones if one]
+        if len(measured) < len(ones):
             sentences.append(f"{paradigm}: not all of its cells were measured")
             continue
-        culprit = _culprit(encoder.interval, probe.interval)
+        encoder, probe, difference = measured
+        culprit = _culprit(encoder, probe, difference)
         blamed.setdefault(culprit, []).append(paradigm)
         sentences.append(
-            f"{paradigm}: an encoder on {features} loses {_lost(encoder)}, a probe on {features} loses"
-            f" {_lost(probe)}: {_VERDICTS[culprit]}"
+            f"{paradigm}: an encoder on {features} loses {_points(encoder)}, a probe on {features} loses"
+            f" {_points(probe)}; the first less the second is {_points(difference)}: {_VERDICTS[culprit]}"
         )
     return Answer(features, _summary(features, blamed), tuple(sentences))
 
 
-def _culprit(encoder: Interval, probe: Interval) -> str:
-    """Return what loses more: the one whose interval lies wholly above zero and above the other's."""
-    if probe.low > max(0.0, encoder.high):
-        return "probe"
-    if encoder.low > max(0.0, probe.high):
+def _culprit(encoder: Interval, probe: Interval, difference: Interval) -> str:
+    """Return what loses more, as their difference says, if its own loss is above zero: a gain blames nobody."""
+    if difference.low > 0 and encoder.low > 0:
         return "encoder"
+    if difference.high < 0 and probe.low > 0:
+        return "probe"
     if encoder.low > 0 and probe.low > 0:
         return "both"
     return "neither" if encoder.low <= 0 and probe.low <= 0 else "open"
@@ -130,10 +152,6 @@ def _summary(features: str, blamed: Mapping[str, Sequence[str]]) -> str:
     return f"With {features}: {'; '.join(parts)}." if parts else f"With {features}: not measured."
 
 
-def _crafted(planned: Sequence[Subject]) -> list[str]:
-    return [features for features in _probe_sets(planned) if features != NATURAL]
-
-
 def _probe_sets(planned: Sequence[Subject]) -> list[str]:
     return in_order((one.probe_features for one in planned), FEATURES_ORDER)
 
@@ -142,8 +160,25 @@ def _encoder_name(features: str) -> str:
     return "nothing (untrained)" if features == UNTRAINED else features
 
 
-def _lost(loss: Accuracy) -> str:
-    value, low, high = (points(part) for part in (loss.interval.value, loss.interval.low, loss.interval.high))
+def _contrasts(results: Results) -> dict[tuple[str, str, str], Contrast]:
+    return {(one["paradigm"], one["features"], one["changed"]): one for one in results["decomposition"]}
+
+
+def _accuracy(lookup: Lookup, one: Contrast) -> Accuracy:
+    """Return a contrast for a table, with the cells of what was changed."""
+    sets = NATURAL, one["features"]
+    changed = [probed(one["paradigm"], sets[encoder], sets[probe]) for encoder, probe in _MIXED[one["changed"]]]
+    measured = filter(None, map(lookup.accuracy, changed))
+    cells = tuple(cell for accuracy in measured for cell in accuracy.cells)
+    return Accuracy(_interval(one), one["n"], len(one["seeds"]), cells)
+
+
+def _interval(one: Contrast) -> Interval:
+    return Interval(one["value"], one["low"], one["high"])
+
+
+def _points(found: Interval) -> str:
+    value, low, high = (points(part) for part in (found.value, found.low, found.high))
     return f"{value} points [{low}, {high}]"
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from realfeatures.reporting.results import MEASURED_ROLES, experiments_of
-from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference
+from realfeatures.reporting.statistics import Interval, over_seeds
 from realfeatures.reporting.tables import CLEAN, NOT_PLANNED, Accuracy, Entry, Threat
 from realfeatures.vocabulary import ADVERSARIAL, Paradigm, Protocol, Readout
 
@@ -89,15 +89,6 @@ class Lookup:
         """Return a measurement for a table: an em dash only where what was planned is missing."""
         found = self.accuracy(subject, threat)
         return NOT_PLANNED if found is None and threat not in self._attacks.get(subject, ()) else found
-
-    def loss(self, before: Subject, after: Subject) -> Accuracy | None:
-        """Return how much clean accuracy the second has less than the first, averaged over common seeds."""
-        base, other = (self._found.get((one, CLEAN), {}) for one in (before, after))
-        common = sorted(set(base) & set(other))
-        if not common:
-            return None
-        losses = [weighted_difference(_interval(base[s]), _interval(other[s]), weight=1.0) for s in common]
-        return _mean(losses, [other[s] for s in common])
 
     def threats(self, subjects: Iterable[Subject]) -> list[Threat]:
         """Return every planned attack on a label of some subjects: clean, PGD, AutoAttack, each by norm and epsilon."""

@@ -12,6 +12,7 @@ from realfeatures.config import Preset
 from realfeatures.grid import Cell
 from realfeatures.presets import PRESETS
 from realfeatures.reporting import diagram, figures, tables
+from realfeatures.reporting.contrasts import contrasts
 from realfeatures.reporting.deviations import DEVIATIONS
 from realfeatures.reporting.drift import drift_json, drift_of
 from realfeatures.reporting.earlier import NamedRun, parse_results
@@ -71,7 +72,9 @@ def write_report(
     """
     experiment = read_experiment(out, preset=preset, seeds=seeds, grid=grid, addresses=addresses)
     results = results_of(experiment)
-    verdicts = judge_all(results["rows"], classes=len(experiment.classes), flags=Flags(experiment))
+    flags = Flags(experiment)
+    results["decomposition"] = contrasts(results, flags)
+    verdicts = judge_all(results["rows"], classes=len(experiment.classes), flags=flags)
     results["claims"] = [as_json(verdict) for verdict in verdicts]
     if name is not None:
         results["name"] = name

@@ -79,7 +79,7 @@ def read_experiment(
 
 
 def results_of(experiment: Experiment) -> dict[str, Any]:
-    """Return all of results.json but its claims, which are judged from the rows."""
+    """Return all of results.json but its decomposition and its claims, which are computed from the rows."""
     return {
         "schema_version": SCHEMA_VERSION,
         "preset": {"name": experiment.preset.name, "config": experiment.preset.model_dump(mode="json")},

@@ -86,8 +86,8 @@ _STARTS = {
     Protocol.NATURAL: ("From natural images", "Attacks start from natural test images."),
     Protocol.ROBUST_SET: (
         "From images of the robust set",
-        "Attacks start from images of the robust set, which are made from training images: what the authors answered"
-        " to a reader who could not reproduce their table (issue 4 of their released code).",
+        "Attacks start from images of the robust set, which are made from training images: how the authors could"
+        " repeat a reader's lower number (issue 4 of their released code).",
     ),
 }
 
@@ -143,8 +143,8 @@ def _augmentation(results: Results) -> Section:
     planned = Lookup(results).planned(Experiment.E4)
     words = (
         "Clean and robust accuracy of each self-supervised encoder, in percent, by the augmentation of the images that"
-        " its linear probe is fitted to. Without one, representations are computed once and the probe sees no other"
-        " view: those rows are the control for all others.",
+        " its linear probe is fitted to. Without one the probe sees each image once, as it is: those rows"
+        " are the control for all others.",
     )
     table = experiment_tables.augmentation(results)
     part = Part(words=words, warnings=warnings(results, planned), table=table)
@@ -212,8 +212,9 @@ def _decomposition(results: Results) -> Section:
         Part(
             title="What is lost",
             table=losses(results),
-            note="Points of accuracy against encoder and probe on natural images. The supervised natural encoder is the"
-            " very one that non_robust and d_rand were made with, unless the preset names another source.",
+            note="Points of accuracy against encoder and probe on natural images, on the same test images. The"
+            " supervised natural encoder is the very one that non_robust and d_rand were made with, unless the preset"
+            " names another source.",
         ),
     )
     return Section("decomposition", "Encoder or labels?", "Encoder or labels: what loses the accuracy?", parts)
@@ -223,7 +224,7 @@ def _controls(results: Results) -> Section:
     planned = Lookup(results).planned(Experiment.CONTROLS)
     candidates = (
         Part("Nearest neighbours", (_NEIGHBOURS,), table=control_tables.neighbours(results)),
-        Part("Representations computed once, or anew", (_AUGMENTED,), table=control_tables.precomputed(results)),
+        Part("One view of each image, or several augmented ones", (_VIEWS,), table=control_tables.probe_views(results)),
         Part("The timestep of a diffusion encoder", (_TIMESTEP,), table=control_tables.timesteps(results)),
         Part(
             "An attack without labels",
@@ -244,9 +245,9 @@ _NEIGHBOURS = (
     "If a set's labels could be read off the representation, though not linearly, nearest neighbours would be far above"
     " the linear classifier."
 )
-_AUGMENTED = (
-    "Clean accuracy of a probe that sees each image as it is, its representation computed once, beside probes that see"
-    " augmented images."
+_VIEWS = (
+    "Clean accuracy of a probe that sees each image once, as it is, beside probes that see several augmented copies of"
+    " each. All representations are extracted once, and not anew in every epoch."
 )
 _TIMESTEP = "The paper reads a diffusion encoder at one timestep; another may hold more of the class."
 _LABEL_FREE = (
