@@ -238,7 +238,8 @@ def title(cell: Cell) -> str:
         return f"{on}: {how.partition('-t')[0]} on {labels['probe_features']}"
     if role == "knn":
         return f"{on}: nearest neighbours of {labels['probe_features']}"
-    read_out = "own head" if how == "own-head" else f"{how.partition('-t')[0]} on {labels['probe_features']}"
+    by = {"own-head": "own head", "probe": f"probed on {labels['probe_features']}"}
+    read_out = by.get(how.partition("-t")[0], f"{how} on {labels['probe_features']}")
     return f"{on}: attack, {read_out}"
 
 

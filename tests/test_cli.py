@@ -153,7 +153,7 @@ def test_compile_writes_the_pipeline_without_torch(tmp_path):
     arguments = ["compile", "--image", "example/realfeatures:1", "-o", "paper.yaml", *settings(TINY)]
     done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert done.stdout == "paper.yaml: 6 cells\n"
+    assert done.stdout == "paper.yaml: 11 cells\n"
     assert "example/realfeatures:1" in (tmp_path / "paper.yaml").read_text()
 
 
@@ -199,7 +199,7 @@ def test_a_plan_tells_what_is_done(call, finished):
     assert code == 0
     assert "to do  0 cells" in out
     code, out, _ = call("plan", "--out", str(finished), "--seed", "0", "--seed", "1", *settings(TINY))
-    assert "to do  5 cells" in out
+    assert "to do  10 cells" in out
 
 
 def test_show_lists_the_keys_of_a_run(call, finished):

@@ -14,14 +14,23 @@ from realfeatures.local_run import run_experiment
 from realfeatures.pipelines.profiles import load_profile
 from realfeatures.plan import make_plan
 from realfeatures.presets import load_preset
+from realfeatures.stages import STAGES
 
 __all__ = ["image"]
 
 pytestmark = [pytest.mark.docker, pytest.mark.slow, pytest.mark.filterwarnings("ignore")]
 
-PRESET = load_preset("digits", [*TINY, "paradigms=supervised,contrastive", "features=natural,non_robust"])
-PART = load_preset("digits", [*TINY, "paradigms=supervised", "features=natural,non_robust"])
-"""Half of the cells, with the same addresses: a process imports a torch with all of CUDA, which takes longer."""
+SETTINGS = (
+    *TINY,
+    "features=natural",
+    "paradigms=contrastive,diffusion",
+    "diffusion.optimizer.epochs=1",
+    "timesteps=[50]",
+)
+PRESET = load_preset("digits", [*SETTINGS, "experiments=E5,E6,controls"])
+"""Every stage: image sets of four kinds, neighbours, another timestep, transfer, loss curves."""
+PART = load_preset("digits", [*SETTINGS, "experiments=E6"])
+"""Some of the cells, with the same addresses: a process imports a torch with all of CUDA, which takes longer."""
 
 
 def test_containers_give_the_bytes_of_processes_and_of_the_one_machine_run(image, tmp_path):
@@ -33,8 +42,12 @@ def test_containers_give_the_bytes_of_processes_and_of_the_one_machine_run(image
     expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
     assert set(expected) == set(plan.addresses.values())
     assert in_containers == expected
+    assert {cell.stage for cell in plan.grid} == set(STAGES)
     assert set(in_processes) == set(make_plan(PART, seeds=[0]).addresses.values())
-    assert in_processes.items() < expected.items()
+    # The rest of them are attacked otherwise where there are no controls.
+    shared = in_processes.keys() & expected.keys()
+    assert len(shared) > len(in_processes) / 2
+    assert {address: in_processes[address] for address in shared} == {a: expected[a] for a in shared}
     (page,) = (tmp_path / "containers" / "kfp").glob("*/report/html")
     assert re.search("<svg", page.read_text())
 

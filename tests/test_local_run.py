@@ -17,6 +17,7 @@ from realfeatures.grid import Cell
 from realfeatures.local_run import default_jobs
 from realfeatures.plan import Plan, make_plan
 from realfeatures.presets import load_preset
+from realfeatures.run_folder import RunFolder
 from realfeatures.scheduling import Schedule, critical_paths
 
 TINY = [
@@ -264,6 +265,15 @@ def test_a_folder_of_another_experiment_is_refused(copy):
     assert refused.returncode == 2
     assert "holds another experiment: probe.epochs is 2 there and 3 here; choose another --out" in refused.stderr
     assert identities(copy) == before
+
+
+def test_an_experiment_can_be_added_in_the_same_folder(tmp_path):
+    folder = RunFolder(tmp_path / "run")
+    for names in ("E1", "E1,E3"):
+        preset = load_preset("digits", [f"experiments={names}"])
+        with folder.claim(preset, seeds=[0]):
+            pass
+        assert folder.require_experiment()[0] == preset
 
 
 def test_a_folder_with_other_files_is_refused(tmp_path):

@@ -194,7 +194,8 @@ def _identity(preset: Preset) -> dict[str, Any]:
     # Data and weights that were moved are the same: their content counts.
     parts = {"data": preset.data, "adversarial": preset.adversarial, "standard": preset.standard}
     moved = {name: config.identity() for name, config in parts.items() if config is not None}
-    return {**preset.model_dump(mode="json"), **moved}
+    # Experiments may be added and left out: they share cells, and the report is of those that were asked for last.
+    return {**preset.model_dump(mode="json", exclude={"experiments"}), **moved}
 
 
 def flat(value: Any, path: str = "") -> dict[str, Any]:

@@ -34,7 +34,8 @@ def run(
     """Compute an experiment and write its report; what is done already is kept.
 
     Ctrl-C saves a checkpoint of every running cell; the same command goes on from there, as it does
-    after a crash. More seeds can be added later: the report then covers all seeds that are done in the folder.
+    after a crash. More seeds and experiments can be added later in the same folder, where the report then covers all
+    seeds that are done and the experiments that were asked for last.
 
     With --store, finished cells, checkpoints and the report are kept in an object store too, and a run on an empty disk
     goes on from there. Address and credentials: AWS_ENDPOINT_URL, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY.

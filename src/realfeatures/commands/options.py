@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from realfeatures.errors import ConfigError
-from realfeatures.vocabulary import Experiment
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -114,6 +113,8 @@ def all_assignments(assignments: list[str] | None, experiments: str | None) -> l
     """
     if experiments is None:
         return assignments or []
+    from realfeatures.vocabulary import Experiment
+
     names = experiments.replace(",", " ").split()
     unknown = [name for name in names if name not in list(Experiment)]
     if unknown or not names:
