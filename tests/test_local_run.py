@@ -240,7 +240,7 @@ def test_a_changed_artifact_is_refused(copy, plan):
 
 @pytest.mark.slow
 def test_a_missing_cell_alone_is_computed_again(copy, plan, finished):
-    lost = copy / "cells" / plan.addresses["seed0/controls/pixels/attack/d_rand"]
+    lost = copy / "cells" / plan.addresses["seed0/controls/pixels/attack/natural"]
     before = identities(copy)
     shutil.rmtree(lost)
     done = run(copy)

@@ -30,7 +30,7 @@ from realfeatures.reporting.results import (
     results_of,
 )
 from realfeatures.reporting.sections import sections
-from realfeatures.reporting.verdicts import as_json, judge_all
+from realfeatures.reporting.verdicts import RULE, as_json, judge_all
 from realfeatures.vocabulary import ADVERSARIAL
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -107,6 +107,7 @@ def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, An
     return {
         "results": results,
         "classes": len(experiment.classes),
+        "rule": RULE,
         "allowances": _allowances(),
         "minus": tables.MINUS,
         "sections": sections(results),
