@@ -451,7 +451,14 @@ def test_an_image_without_a_digest_is_warned_of(call):
 def test_ctrl_c_while_waiting_leaves_the_run_going(server):
     environment = {**os.environ, "KF_PIPELINES_ENDPOINT": server.host, "REALFEATURES_STORE": ""}
     command = [sys.executable, "-m", "realfeatures.cli", *COMMAND, "--wait"]
-    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
+    process = subprocess.Popen(
+        command,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment,
+        # A shell starts what it puts into the background with the signal ignored, and the tests with it.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     while not any(run.state == "RUNNING" for run in server.runs.values()):
         time.sleep(0.05)
         assert process.poll() is None
