@@ -417,7 +417,7 @@ def run_in_kfp(preset: Preset, folder: Path, *, repetitions: int = 1, **form: An
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 def test_two_repetitions_by_the_run_form_give_the_bytes_of_the_one_machine_run(tmp_path):
-    """One repetition of more sets and paradigms: test_docker_pipeline.py, in processes and in containers."""
+    """Every stage: test_docker_pipeline.py, in containers."""
     settings = [*TINY, "paradigms=supervised", "features=natural"]
     run_in_kfp(load_preset("digits", settings), tmp_path, repetitions=2, seed=3, overrides='{"attack.pgd_steps": 3}')
     same = load_preset("digits", [*settings, "attack.pgd_steps=3"])
