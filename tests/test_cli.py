@@ -76,6 +76,8 @@ REFUSED = [
     (["run", "--set", "d_rand.epsilon=-1"], "d_rand.epsilon: Input should be greater than or equal to 0"),
     (["run", "--set", "attack.images=501"], "attack.images is 501 and there are 500 test images"),
     (["run", "--set", "attack.autoattack_images=900"], "attack.autoattack_images is 900"),
+    (["run", "--set", "transfer.images=900"], "transfer.images is 900 and there are 500 test images"),
+    (["run", "--set", "loss_curves.images=900"], "loss_curves.images is 900"),
     (["run", "--set", "masked.patch_size=3"], "masked.patch_size 3 does not divide the images' 8x8 pixels"),
     (["run", "--set", "masked.patch_size=8"], "masked.patch_size 8 is a whole side"),
     (["run", "--set", "diffusion.multipliers=[1,1,1,1,1]"], "sides are multiples of 16, these have 8x8"),
@@ -276,7 +278,9 @@ def pictures(tmp_path, monkeypatch) -> Path:
 
 
 def test_a_moved_folder_is_the_same_data_and_a_changed_one_is_not(pictures):
-    sizes = ["attack.images=4", "attack.autoattack_images=4"]
+    sizes = [
+        f"{name}=4" for name in ("attack.images", "attack.autoattack_images", "transfer.images", "loss_curves.images")
+    ]
 
     def address(place: Path) -> str:
         return make_plan(load_preset("digits", [f"data=folder:{place}", *sizes]), seeds=[0]).addresses["data"]

@@ -32,7 +32,15 @@ from realfeatures.stages import STAGES
 from realfeatures.vocabulary import MAIN_FEATURES, Experiment
 
 DIGITS = load_preset(
-    "digits", ["data.train_size=40", "data.test_size=20", "attack.images=20", "attack.autoattack_images=20"]
+    "digits",
+    [
+        "data.train_size=40",
+        "data.test_size=20",
+        *(
+            f"{name}=20"
+            for name in ("attack.images", "attack.autoattack_images", "transfer.images", "loss_curves.images")
+        ),
+    ],
 )
 
 

@@ -16,7 +16,7 @@ from realfeatures.config import Preset
 from realfeatures.grid import cell_addresses, cells
 from realfeatures.presets import load_preset
 from realfeatures.reporting.contrasts import contrasts
-from realfeatures.reporting.decomposition import answers, losses, verdict_of
+from realfeatures.reporting.decomposition import answers, culprit_of, losses
 from realfeatures.reporting.flags import FLAGS, Flags
 from realfeatures.reporting.results import Experiment, Finished, results_of
 from realfeatures.reporting.statistics import Interval, over_seeds, weighted_difference, wilson_interval
@@ -197,20 +197,20 @@ LOST, MORE, GAINED, NOTHING = (0.10, 0.05, 0.15), (0.30, 0.25, 0.35), (-0.30, -0
 
 
 @pytest.mark.parametrize(
-    ("encoder", "probe", "difference", "verdict"),
+    ("encoder", "probe", "difference", "culprit"),
     [
-        (MORE, LOST, (0.20, 0.15, 0.25), "the encoder loses more"),
-        (LOST, MORE, (-0.20, -0.25, -0.15), "the labels lose more"),
-        (LOST, (0.12, 0.07, 0.17), (-0.02, -0.03, -0.01), "the labels lose more"),
-        (LOST, (0.12, 0.07, 0.17), (-0.02, -0.06, 0.02), "both lose, and cannot be told apart"),
-        (LOST, (0.04, -0.02, 0.10), (0.06, -0.01, 0.13), "the two cannot be told apart"),
-        (GAINED, LOST, (-0.40, -0.45, -0.35), "the labels lose more"),
-        (LOST, GAINED, (0.40, 0.35, 0.45), "the encoder loses more"),
-        (GAINED, NOTHING, (-0.30, -0.35, -0.25), "neither loses what could be told from zero"),
-        (NOTHING, GAINED, (0.30, 0.25, 0.35), "neither loses what could be told from zero"),
+        (MORE, LOST, (0.20, 0.15, 0.25), "encoder"),
+        (LOST, MORE, (-0.20, -0.25, -0.15), "probe"),
+        (LOST, (0.12, 0.07, 0.17), (-0.02, -0.03, -0.01), "probe"),
+        (LOST, (0.12, 0.07, 0.17), (-0.02, -0.06, 0.02), "both"),
+        (LOST, (0.04, -0.02, 0.10), (0.06, -0.01, 0.13), "open"),
+        (GAINED, LOST, (-0.40, -0.45, -0.35), "probe"),
+        (LOST, GAINED, (0.40, 0.35, 0.45), "encoder"),
+        (GAINED, NOTHING, (-0.30, -0.35, -0.25), "neither"),
+        (NOTHING, GAINED, (0.30, 0.25, 0.35), "neither"),
     ],
 )
 def test_the_difference_decides_which_loses_more_unless_its_own_loss_cannot_be_told_from_zero(
-    encoder: tuple, probe: tuple, difference: tuple, verdict: str
+    encoder: tuple, probe: tuple, difference: tuple, culprit: str
 ) -> None:
-    assert verdict_of(Interval(*encoder), Interval(*probe), Interval(*difference)) == verdict
+    assert culprit_of(Interval(*encoder), Interval(*probe), Interval(*difference)) == culprit

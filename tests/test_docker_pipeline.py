@@ -25,6 +25,8 @@ SETTINGS = (
     "paradigms=contrastive,diffusion",
     "diffusion.optimizer.epochs=1",
     "timesteps=[50]",
+    "transfer.images=20",
+    "loss_curves.images=20",
 )
 PRESET = load_preset("digits", [*SETTINGS, "experiments=E5,E6,controls"])
 """Every stage: image sets of four kinds, neighbours, another timestep, transfer, loss curves."""

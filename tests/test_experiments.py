@@ -144,6 +144,7 @@ def test_what_is_wanted_is_wanted_once() -> None:
         ("experiments=E1,E1", "experiments: E1, E1 names one twice"),
         ("features=natural,d_det", "d_det comes with an experiment"),
         ("timesteps=[1000]", "timesteps: 1000 must be below diffusion.timesteps"),
+        ("loss_curves.images=1", "loss_curves.images: .*greater than or equal to 2"),
         ("probe.views=3", "views 3: without augmentation they are all the same; use 1"),
     ],
 )

@@ -380,13 +380,20 @@ def test_the_robustness_table_holds_every_attack(page: Page) -> None:
 
 def test_the_sources_have_a_table_of_their_own(page: Page, original: Run) -> None:
     table = page.table("source", "makes", "clean")
-    assert list(table) == [("adversarially trained", "robust"), ("supervised", "non_robust, d_rand")]
+    by_supervised = "non_robust, d_rand, d_det, non_robust_noise"
+    assert list(table) == [
+        ("adversarially trained", "robust"),
+        ("supervised", by_supervised),
+        ("contrastive", "non_robust_contrastive"),
+        ("masked", "non_robust_masked"),
+        ("diffusion", "non_robust_diffusion"),
+    ]
     row = table[("adversarially trained", "robust")]
     assert list(row)[2:] == ["clean", "PGD L2 0.25", "PGD L2 0.5", "PGD L2 0.75", "AutoAttack L2 0.75"]
     assert row["clean"].startswith("95.3")  # 480 and 473 of 500
     assert row["AutoAttack L2 0.75"].startswith("75.5")
     compared = page.table("paradigm", "features", "clean")[("supervised", "natural")]
-    assert table[("supervised", "non_robust, d_rand")]["clean"] == compared["clean"]
+    assert table[("supervised", by_supervised)]["clean"] == compared["clean"]
     assert "| adversarially trained | robust | 95.3 [" in original.markdown
 
 

@@ -393,12 +393,13 @@ class TransferConfig(Config):
 class LossCurvesConfig(PGDConfig):
     """Ascend the contrastive loss and watch cross-entropy, and the other way round."""
 
-    images: PositiveInt
+    images: Annotated[int, Field(ge=2)]
+    """An image's negatives are the others of its batch."""
     samples: PositiveInt
     """Pairs of augmented views a step."""
     augmentation: SimCLRAugmentationConfig
     temperature: PositiveFloat
-    batch_size: PositiveInt = 128
+    batch_size: Annotated[int, Field(ge=2)] = 128
 
 
 class Preset(Config):

@@ -30,8 +30,9 @@ from realfeatures.config import (
     TransferConfig,
 )
 from realfeatures.data.sources import SourceInfo
+from realfeatures.experiments import maker_of
 from realfeatures.grid import Cell
-from realfeatures.vocabulary import ADVERSARIAL, NON_ROBUST_OF, Config, Control, Features, Paradigm
+from realfeatures.vocabulary import Config, Control, Paradigm
 
 TRAINING = 3
 """Cost of a training pass over a forward pass: the backward pass makes two gradients, each as dear as the forward."""
@@ -82,7 +83,8 @@ def estimate(cell: Cell, preset: Preset, info: SourceInfo) -> Cost:
         case DataConfig():
             return _passes(info.train + info.test, 0.0)
         case MatchingConfig() | TargetedConfig():
-            return _synthesis(config, forward_flops(_source_of(cell, preset), info), info)
+            maker = maker_of(str(cell.labels["features"]), preset)
+            return _synthesis(config, forward_flops(_encoder_of(maker, preset), info), info)
         case ProbeConfig():
             encoder = _encoder_of(cell.labels["paradigm"], preset)
             head = 2.0 * dimension(encoder, info) * info.classes
@@ -286,22 +288,11 @@ def _classifier_flops(paradigm: object, preset: Preset, info: SourceInfo) -> flo
     return forward_flops(encoder, info) + 2.0 * dimension(encoder, info) * info.classes
 
 
-def _source_of(cell: Cell, preset: Preset) -> Config:
-    """Return the configuration of the encoder that an image set is made from."""
-    features = cell.labels["features"]
-    if features == Features.ROBUST:
-        return preset.adversarial
-    maker = next((one for one, made in NON_ROBUST_OF.items() if made == features), Paradigm.SUPERVISED)
-    if maker is Paradigm.SUPERVISED and preset.standard is not None:
-        return preset.standard
-    return _encoder_of(maker, preset)
-
-
 def _encoder_of(paradigm: object, preset: Preset) -> Config:
     """Return the configuration of a paradigm's encoder, or of what stands in its place."""
     if paradigm == Control.PIXELS:
         return PixelsConfig()
-    config: Config = preset.adversarial if paradigm == ADVERSARIAL else getattr(preset, str(paradigm))
+    config: Config = getattr(preset, str(paradigm))
     return config
 
 

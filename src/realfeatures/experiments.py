@@ -12,6 +12,7 @@ from realfeatures.config import Preset
 from realfeatures.vocabulary import (
     ADVERSARIAL,
     NON_ROBUST_OF,
+    STANDARD,
     UNTRAINED,
     Control,
     Experiment,
@@ -107,6 +108,14 @@ def wants(preset: Preset) -> list[Want]:
                 wanting = dict.fromkeys((*known.experiments, experiment))
                 found[bare] = replace(known, depth=depth, experiments=tuple(wanting))
     return list(found.values())
+
+
+def maker_of(features: str, preset: Preset) -> str:
+    """Return whose encoder a set is made from: a paradigm's natural one, or a source, `adversarial` or `standard`."""
+    if features == Features.ROBUST:
+        return ADVERSARIAL
+    maker = next((one for one, made in NON_ROBUST_OF.items() if made == features), Paradigm.SUPERVISED)
+    return STANDARD if maker is Paradigm.SUPERVISED and preset.standard is not None else maker
 
 
 def standard_readout(paradigm: str, features: str, probe_features: str) -> Readout:

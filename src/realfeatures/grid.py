@@ -20,10 +20,10 @@ from realfeatures.config import (
     TimestepConfig,
     UntrainedConfig,
 )
-from realfeatures.experiments import Depth, Want, matched, wants
+from realfeatures.experiments import Depth, Want, maker_of, matched, wants
 from realfeatures.vocabulary import (
     ADVERSARIAL,
-    NON_ROBUST_OF,
+    STANDARD,
     UNTRAINED,
     Config,
     Control,
@@ -174,22 +174,17 @@ class _Seed:
 
     def _source_of(self, features: Features) -> str:
         """Return the key of the encoder that a set is made from."""
-        if features is Features.ROBUST:
-            return self._source(ADVERSARIAL, self.preset.adversarial)
-        maker = next((p for p, made in NON_ROBUST_OF.items() if made is features), Paradigm.SUPERVISED)
-        if maker is Paradigm.SUPERVISED and self.preset.standard is not None:
-            return self._source("standard", self.preset.standard)
-        return self._encoder(maker, Features.NATURAL)
+        return self._encoder(maker_of(features, self.preset), Features.NATURAL)
 
-    def _source(self, name: str, config: Config) -> str:
+    def _source(self, name: str) -> str:
         labels = {"paradigm": name, "features": Features.NATURAL}
-        cell = f"sources/{name}/encoder"
+        cell, config = f"sources/{name}/encoder", getattr(self.preset, name)
         return self._has(cell) or self._cell(cell, "pretrain", config, {"train_set": DATA}, role="source", **labels)
 
     def _encoder(self, paradigm: str, features: str) -> str:
         """Return the key of the encoder that a paradigm pretrains on a set, or has at its initialisation."""
-        if paradigm == ADVERSARIAL:
-            return self._source(ADVERSARIAL, self.preset.adversarial)
+        if paradigm in (ADVERSARIAL, STANDARD):
+            return self._source(paradigm)
         name = f"{'controls' if paradigm == Control.PIXELS else features}/{paradigm}/encoder"
         if found := self._has(name):
             return found

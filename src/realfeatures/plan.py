@@ -24,7 +24,7 @@ from realfeatures.errors import ConfigError
 from realfeatures.grid import Cell, cell_addresses, cells
 from realfeatures.outside_weights import check_outside, pin_outside
 from realfeatures.provenance import code_digest, library_versions
-from realfeatures.vocabulary import Paradigm
+from realfeatures.vocabulary import Experiment, Paradigm
 
 RUN_NAME = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,61}[a-z0-9])?")
 """A Kubernetes label's value, in lower case, since some file systems take no other for different."""
@@ -137,12 +137,17 @@ def check_preset(preset: Preset, info: SourceInfo) -> None:
         _check_masked(preset.masked, info)
     if Paradigm.DIFFUSION in preset.paradigms:
         _check_diffusion(preset.diffusion, info)
-    for name, threats in (("images", preset.attack.pgd), ("autoattack_images", preset.attack.autoattack)):
-        wanted = getattr(preset.attack, name) if threats else 0
-        if wanted > info.test:
+    attack, transfers = preset.attack, Experiment.E5 in preset.experiments
+    for name, wanted, used in (
+        ("attack.images", attack.images, attack.pgd or attack.representation),
+        ("attack.autoattack_images", attack.autoattack_images, attack.autoattack),
+        ("transfer.images", preset.transfer.images, transfers),
+        ("loss_curves.images", preset.loss_curves.images, transfers),
+    ):
+        if used and wanted > info.test:
             raise ConfigError(
-                f"attack.{name} is {wanted} and there are {info.test} test images;"
-                f" use --set attack.{name}={info.test} or more test images"
+                f"{name} is {wanted} and there are {info.test} test images;"
+                f" use --set {name}={info.test} or more test images"
             )
 
 

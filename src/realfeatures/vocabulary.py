@@ -62,6 +62,9 @@ UNTRAINED = "untrained"
 ADVERSARIAL = "adversarial"
 """In place of a paradigm: the source of robust features, which is compared with none."""
 
+STANDARD = "standard"
+"""In place of a paradigm: a classifier from outside as the source of non-robust features."""
+
 
 class Experiment(StrEnum):
     """The parts of the paper, and the two that go beyond it, each a choice of cells."""

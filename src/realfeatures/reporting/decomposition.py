@@ -4,13 +4,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from realfeatures.experiments import NONE
 from realfeatures.reporting.experiment_tables import (
     FEATURES_ORDER,
     NATURAL,
     paradigms_of,
 )
 from realfeatures.reporting.lookup import Lookup, Results, Subject, in_order, subject
-from realfeatures.reporting.results import NO_FEATURES
 from realfeatures.reporting.statistics import Interval
 from realfeatures.reporting.tables import Accuracy, Entry, Table, control_name, points
 from realfeatures.vocabulary import UNTRAINED, Control, Experiment, Readout
@@ -49,7 +49,7 @@ def decomposition(results: Results) -> Table:
             (paradigm, _encoder_name(encoder), *(lookup.entry(probed(paradigm, encoder, probe)) for probe in probes))
             for encoder in encoders
         ]
-    pixels = [lookup.entry(probed(Control.PIXELS, NO_FEATURES, probe)) for probe in probes]
+    pixels = [lookup.entry(probed(Control.PIXELS, NONE, probe)) for probe in probes]
     if any(one.paradigm == Control.PIXELS for one in planned):
         body.append((control_name(Control.PIXELS), "", *pixels))
     return Table(("paradigm", "encoder on", *(f"probe on {probe}" for probe in probes)), tuple(body), stubs=2)
@@ -76,16 +76,6 @@ def answers(results: Results) -> list[Answer]:
     planned = Lookup(results).planned(Experiment.DECOMPOSITION)
     found = _contrasts(results)
     return [_answer(found, features, paradigms_of(planned)) for features in crafted_sets(planned)]
-
-
-def verdict_of(encoder: Interval, probe: Interval, difference: Interval) -> str:
-    """Return which of two losses of accuracy is larger, in words.
-
-    Args:
-        encoder, probe: what each loses, as fractions.
-        difference: encoder's loss - probe's, with an interval of its own.
-    """
-    return _VERDICTS[_culprit(encoder, probe, difference)]
 
 
 def crafted_sets(planned: Sequence[Subject]) -> list[str]:
@@ -127,7 +117,7 @@ def _answer(found: Mapping[tuple[str, str, str], Contrast], features: str, parad
             sentences.append(f"{paradigm}: not all of its cells were measured")
             continue
         encoder, probe, difference = measured
-        culprit = _culprit(encoder, probe, difference)
+        culprit = culprit_of(encoder, probe, difference)
         blamed.setdefault(culprit, []).append(paradigm)
         sentences.append(
             f"{paradigm}: an encoder on {features} loses {_points(encoder)}, a probe on {features} loses"
@@ -136,7 +126,7 @@ def _answer(found: Mapping[tuple[str, str, str], Contrast], features: str, parad
     return Answer(features, _summary(features, blamed), tuple(sentences))
 
 
-def _culprit(encoder: Interval, probe: Interval, difference: Interval) -> str:
+def culprit_of(encoder: Interval, probe: Interval, difference: Interval) -> str:
     """Return what loses more, as their difference says, if its own loss is above zero: a gain blames nobody."""
     if difference.low > 0 and encoder.low > 0:
         return "encoder"

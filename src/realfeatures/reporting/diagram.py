@@ -4,8 +4,9 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
+from realfeatures.experiments import NONE
 from realfeatures.grid import Cell
-from realfeatures.reporting.results import NO_FEATURES, Experiment
+from realfeatures.reporting.results import Experiment
 from realfeatures.vocabulary import Paradigm
 
 WIDTH, HEIGHT, GAP = 148, 46, 14
@@ -98,7 +99,7 @@ def _groups(experiment: Experiment) -> dict[tuple[int, str], Group]:
 
 
 def _place_of(cell: Cell, sources: set[str]) -> tuple[int, str]:
-    role, features = str(cell.labels["role"]), str(cell.labels.get("features", NO_FEATURES))
+    role, features = str(cell.labels["role"]), str(cell.labels.get("features", NONE))
     if role == "data":
         return 0, "natural"
     if cell.key in sources:
@@ -106,7 +107,7 @@ def _place_of(cell: Cell, sources: set[str]) -> tuple[int, str]:
     if role == "images":
         return 2, features
     column = {"encoder": 3, "probe": 4, "source": 1}.get(role, 5)
-    return column, "raw pixels" if features == NO_FEATURES else features
+    return column, "raw pixels" if features == NONE else features
 
 
 def _place(groups: Iterable[Group]) -> int:

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from realfeatures.errors import ArtifactError, ConfigError, CorruptObjectError, MissingObjectError
-from realfeatures.reporting.results import NO_FEATURES, RESULTS, SCHEMA_VERSION
+from realfeatures.experiments import NONE
+from realfeatures.reporting.results import RESULTS, SCHEMA_VERSION
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import RUNS
 from realfeatures.vocabulary import ADVERSARIAL, UNTRAINED, Control, Features, Paradigm
@@ -40,7 +41,7 @@ def _one_of(*names: str) -> AfterValidator:
 
 
 KnownParadigm = Annotated[str, _one_of(*Paradigm, *Control, ADVERSARIAL)]
-KnownFeatures = Annotated[str, _one_of(*Features, UNTRAINED, NO_FEATURES)]
+KnownFeatures = Annotated[str, _one_of(*Features, UNTRAINED, NONE)]
 """Names that a report can be written of; a newer realfeatures may know more."""
 
 

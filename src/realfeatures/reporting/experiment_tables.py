@@ -2,8 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from realfeatures.experiments import NONE
 from realfeatures.reporting.lookup import Lookup, Results, Subject, in_order, subject
-from realfeatures.reporting.results import NO_FEATURES
 from realfeatures.reporting.tables import (
     Entry,
     Table,
@@ -15,6 +15,7 @@ from realfeatures.reporting.tables import (
 from realfeatures.vocabulary import (
     ADVERSARIAL,
     NON_ROBUST_OF,
+    STANDARD,
     UNTRAINED,
     Control,
     Experiment,
@@ -27,9 +28,6 @@ NATURAL = Features.NATURAL.value
 
 PARADIGM_ORDER = (*Paradigm, *Control, ADVERSARIAL)
 FEATURES_ORDER = tuple(Features)
-
-MADE_WITH = {ADVERSARIAL: (Features.ROBUST,), Paradigm.SUPERVISED: (Features.NON_ROBUST, Features.D_RAND)}
-"""Source -> the main sets that are made with it."""
 
 DEPARTED = {
     Features.SHUFFLED: "natural images, labels shuffled",
@@ -51,7 +49,7 @@ def usefulness(results: Results) -> Table:
         on_natural = (lookup.entry(subject(paradigm, features, NATURAL)) for features in mixed)
         return (control_name(paradigm), *matched, *on_natural)
 
-    pixels = [lookup.entry(subject(Control.PIXELS, NO_FEATURES, features)) for features in sets]
+    pixels = [lookup.entry(subject(Control.PIXELS, NONE, features)) for features in sets]
     controls = [(control_name(Control.PIXELS), *pixels, *("" for _ in mixed))] if any(pixels) else []
     columns = ("encoder", *sets, *(f"{features} → {NATURAL}" for features in mixed))
     return without_empty_columns(Table(columns, (*map(line, paradigms_of(subjects)), *controls)))
@@ -69,15 +67,24 @@ def robustness(results: Results, protocol: str) -> Table:
 def sources(results: Results) -> Table:
     """Accuracy under each attack of the models whose features the crafted sets copy."""
     lookup = Lookup(results)
-    models = {source: subject(source, NATURAL) for source in MADE_WITH}
-    made = {str(cell["labels"]["features"]) for cell in results["cells"] if cell["labels"]["role"] == "images"}
+    made = _made_with(results)
+    models = {source: subject(source, NATURAL) for source in in_order(made, (ADVERSARIAL, STANDARD, *Paradigm))}
     threats = lookup.threats(models.values())
-    body = []
-    for source, possible in MADE_WITH.items():
-        copied = [features for features in possible if features in made]
-        if copied:
-            body.append((control_name(source), ", ".join(copied), *entries(lookup, models[source], threats)))
+    body = [
+        (control_name(source), ", ".join(made[source]), *entries(lookup, model, threats))
+        for source, model in models.items()
+    ]
     return Table(("source", "makes", *map(threat_name, threats)), tuple(body), stubs=2)
+
+
+def _made_with(results: Results) -> dict[str, list[str]]:
+    """Return the crafted sets by the source whose features they copy."""
+    by_address = {cell["address"]: str(cell["labels"].get("paradigm")) for cell in results["cells"]}
+    made: dict[str, list[str]] = {}
+    for cell in results["cells"]:
+        if cell["labels"]["role"] == "images" and "source" in cell["inputs"]:
+            made.setdefault(by_address[cell["inputs"]["source"]], []).append(str(cell["labels"]["features"]))
+    return {source: in_order(sets, FEATURES_ORDER) for source, sets in made.items()}
 
 
 def origins(results: Results, chance: float | None) -> Table:

@@ -4,10 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from realfeatures.experiments import standard_readout
 from realfeatures.reporting.results import MEASURED_ROLES, experiments_of
 from realfeatures.reporting.statistics import Interval, over_seeds
 from realfeatures.reporting.tables import CLEAN, NOT_PLANNED, Accuracy, Entry, Threat
-from realfeatures.vocabulary import ADVERSARIAL, Paradigm, Protocol, Readout
+from realfeatures.vocabulary import Protocol
 
 SHOWN_ADDRESS = 12
 """As much of an address as `realfeatures show` prints, and needs."""
@@ -53,8 +54,7 @@ def subject(
     The usual one is the own head of a supervised model where it saw the same set, else a linear probe.
     """
     fitted = features if probe_features is None else probe_features
-    headed = paradigm in (Paradigm.SUPERVISED, ADVERSARIAL) and features == fitted
-    usual = Readout.OWN_HEAD if headed else Readout.LINEAR_PROBE
+    usual = standard_readout(paradigm, features, fitted)
     return Subject(paradigm, features, fitted, str(readout or usual), str(protocol))
 
 

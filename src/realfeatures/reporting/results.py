@@ -20,9 +20,6 @@ from realfeatures.reporting.statistics import wilson_interval
 SCHEMA_VERSION = 2
 RESULTS = "results.json"
 
-NO_FEATURES = "none"
-"""The training set of a control, which has none."""
-
 MEASURED_ROLES = ("attack", "knn")
 """Roles whose cells measure accuracies."""
 

@@ -94,16 +94,17 @@ _STARTS = {
 
 def _robustness(results: Results) -> Section:
     attack = results["preset"]["config"]["attack"]
+    random = results["preset"]["config"]["diffusion"]["noise"] == "fresh"
     words = (
         "Accuracy in percent under attacks. PGD and AutoAttack attack encoder and classifier together. PGD takes"
         f" {attack['pgd_steps']} steps of {attack['pgd_relative_step_size']} epsilon from a random start; AutoAttack is"
-        " its standard version.",
+        f" its standard version{', and rand for the diffusion encoders, whose noise is fresh' if random else ''}.",
     )
     parts = [Part(words=words), *_protocols(results)]
     sources = experiment_tables.sources(results)
     if sources.rows:
         text = (
-            "The models whose features the crafted sets copy, both trained on natural images. The adversarial one is"
+            "The models whose features the crafted sets copy, all trained on natural images. The adversarial one is"
             " trained to withstand attacks: it shows how much of each attack a robust model survives."
         )
         parts.append(Part(title="The sources", words=(text,), table=sources))

@@ -24,6 +24,7 @@ _ATTACKS = {"pgd": "PGD", "autoattack": "AutoAttack", "pgd_representation": "PGD
 _NAMES = {
     "pixels": "raw pixels",
     "adversarial": "adversarially trained",
+    "standard": "trained elsewhere",
     "own_head": "own head",
     "linear_probe": "linear probe",
     "linear_probe_crop_flip": "crop and flip",
