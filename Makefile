@@ -40,7 +40,7 @@ bench: $(STAMP) ## Measure images/s of every stage, and our choices as ratios; B
 	$(BIN)/python benchmarks/commands.py
 
 results: $(STAMP) ## Write docs/results.md from the committed runs under results/
-	$(BIN)/python -m realfeatures.reporting.committed results docs/results.md
+	$(BIN)/python -m realfeatures.cli.committed results docs/results.md
 
 lint: $(STAMP) ## Check style, layering and formatting
 	$(BIN)/ruff check .
@@ -59,7 +59,7 @@ lock: $(STAMP) ## Resolve the dependencies anew: requirements.lock, and the imag
 
 image: ## Build the container image (TARGET=gpu: with CUDA; BASE=IMAGE@sha256:..., CA=FILE: see the Dockerfile)
 	name=$$($(PYTHON) image/name.py $(TARGET)) && \
-	code=$$(PYTHONPATH=src $(PYTHON) -c "from realfeatures.provenance import code_digest; print(code_digest())") && \
+	code=$$(PYTHONPATH=src $(PYTHON) -c "from realfeatures.experiment.address import code_digest; print(code_digest())") && \
 	DOCKER_BUILDKIT=1 $(DOCKER) build --target $(TARGET) --tag "$$name" $(if $(BASE),--build-arg "BASE=$(BASE)") \
 		$(if $(CA),$(CA_SECRET)) --build-arg "CODE=$$code" --build-arg "CONTENT=$${name#*:}" . && \
 	echo "built $$name"

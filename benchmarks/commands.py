@@ -40,7 +40,7 @@ def _median_seconds(arguments: list[str]) -> float:
 
 def _seconds(arguments: list[str]) -> float:
     started = time.perf_counter()
-    subprocess.run([sys.executable, "-m", "realfeatures.cli", *arguments], check=True, capture_output=True)  # noqa: S603
+    subprocess.run([sys.executable, "-m", "realfeatures.cli.main", *arguments], check=True, capture_output=True)  # noqa: S603
     return time.perf_counter() - started
 
 

@@ -17,18 +17,23 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from realfeatures import paradigms
-from realfeatures.attacks.pgd import pgd, untargeted
-from realfeatures.config import Config, PGDConfig
-from realfeatures.cost import INPUT_GRADIENT, estimate, forward_flops
-from realfeatures.data.images import ImageSet, to_float
-from realfeatures.data.sources import SourceInfo, describe_source
-from realfeatures.grid import Cell
-from realfeatures.models.resnet import fold_batch_norm
-from realfeatures.paradigms.base import ImageShape, WithHead, frozen, place
-from realfeatures.presets import PRESETS, load_preset
-from realfeatures.run import Run
-from realfeatures.vocabulary import Norm
+from realfeatures.experiment.config import Config, PGDConfig
+from realfeatures.experiment.grid import Cell
+from realfeatures.experiment.presets import PRESETS, load_preset
+from realfeatures.experiment.vocabulary import Norm
+from realfeatures.running.cost import INPUT_GRADIENT, estimate, forward_flops
+from realfeatures.science import paradigms
+from realfeatures.science.attacks.pgd import pgd, untargeted
+from realfeatures.science.context import Run
+from realfeatures.science.data.images import ImageSet, to_float
+from realfeatures.science.data.sources import SourceInfo, describe_source
+from realfeatures.science.models.resnet import fold_batch_norm
+from realfeatures.science.paradigms.base import (
+    ImageShape,
+    WithHead,
+    frozen,
+    place,
+)
 
 STEPS = 4
 """Steps of each timing: enough to hide the start of a stage, few enough for a U-Net on a CPU."""

@@ -13,7 +13,7 @@ def at_timestep(
     record: dsl.OutputPath(str),
 ):
     """Read a diffusion encoder at another timestep."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder}
     run_stage(cell, inputs=inputs, output=moved, record=record)

@@ -17,7 +17,7 @@ def attack(
     record: dsl.OutputPath(str),
 ):
     """Measure clean and robust accuracy of a probed encoder on natural test images."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder, "probe": probe, "test_set": test_set}
     run_stage(cell, inputs=inputs, output=result, record=record, metrics=metrics, confusion=confusion)

@@ -30,7 +30,7 @@ def collect(
     part_18: dsl.Input[dsl.Artifact] = None,
 ):
     """Gather what the report needs of the cells of this pipeline and of those nested in it."""
-    from realfeatures.kfp_runtime import collect_records
+    from realfeatures.kubeflow.tasks import collect_records
 
     parts = [part_1, part_2, part_3, part_4, part_5, part_6, part_7, part_8, part_9]
     parts += [part_10, part_11, part_12, part_13, part_14, part_15, part_16, part_17, part_18]

@@ -36,7 +36,7 @@ def configure(
     d_rand_labels_images: dsl.OutputPath(str),
 ):
     """Check seed, overrides and run name, and write the configuration and the address of every cell."""
-    from realfeatures.kfp_runtime import configure_run
+    from realfeatures.kubeflow.tasks import configure_run
 
     configure_run(
         preset,

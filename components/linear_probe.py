@@ -14,7 +14,7 @@ def linear_probe(
     record: dsl.OutputPath(str),
 ):
     """Fit a linear classifier on a frozen encoder's representations."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder, "train_set": train_set}
     run_stage(cell, inputs=inputs, output=probe, record=record)

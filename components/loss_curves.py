@@ -15,7 +15,7 @@ def loss_curves(
     record: dsl.OutputPath(str),
 ):
     """Attack a contrastive encoder's loss and watch cross-entropy, and the other way round."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder, "probe": probe, "test_set": test_set}
     run_stage(cell, inputs=inputs, output=result, record=record)

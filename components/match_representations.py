@@ -14,6 +14,6 @@ def match_representations(
     record: dsl.OutputPath(str),
 ):
     """Make the robust or the non-robust image set from a source's representations."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     run_stage(cell, inputs={"source": source, "natural": natural}, output=images, record=record)

@@ -15,7 +15,7 @@ def nearest_neighbours(
     record: dsl.OutputPath(str),
 ):
     """Measure clean accuracy by the nearest training images."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder, "train_set": train_set, "test_set": test_set}
     run_stage(cell, inputs=inputs, output=result, record=record)

@@ -14,6 +14,6 @@ def perturb_towards_targets(
     record: dsl.OutputPath(str),
 ):
     """Make D_rand: images perturbed towards, and labelled with, random classes."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     run_stage(cell, inputs={"source": source, "natural": natural}, output=images, record=record)

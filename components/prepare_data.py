@@ -12,6 +12,6 @@ def prepare_data(
     record: dsl.OutputPath(str),
 ):
     """Decode a data source into one image set."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     run_stage(cell, inputs={}, output=images, record=record)

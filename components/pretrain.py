@@ -13,6 +13,6 @@ def pretrain(
     record: dsl.OutputPath(str),
 ):
     """Train an encoder in the paradigm that its configuration names."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     run_stage(cell, inputs={"train_set": train_set}, output=encoder, record=record)

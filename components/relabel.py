@@ -14,7 +14,7 @@ def relabel(
     record: dsl.OutputPath(str),
 ):
     """Give natural images another set's labels, or their own, shuffled."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"natural": natural, "labelled": labelled}
     run_stage(cell, inputs=inputs, output=images, record=record)

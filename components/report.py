@@ -39,7 +39,7 @@ def report(
     part_18: dsl.Input[dsl.Artifact] = None,
 ):
     """Write the tables, figures and verdicts of all cells."""
-    from realfeatures.kfp_runtime import publish_report
+    from realfeatures.kubeflow.tasks import publish_report
 
     images = [natural, robust, non_robust, d_rand]
     parts = [part_1, part_2, part_3, part_4, part_5, part_6, part_7, part_8, part_9]

@@ -20,7 +20,7 @@ def transfer(
     diffusion_probe: dsl.Input[dsl.Model] = None,
 ):
     """Attack each paradigm's classifier and count what the others make of its adversarial images."""
-    from realfeatures.kfp_runtime import run_stage
+    from realfeatures.kubeflow.tasks import run_stage
 
     given = {
         "test_set": test_set,

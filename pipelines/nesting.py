@@ -24,8 +24,8 @@ from realfeatures.components.prepare_data import prepare_data
 from realfeatures.components.pretrain import pretrain
 from realfeatures.components.relabel import relabel
 from realfeatures.components.transfer import transfer
-from realfeatures.grid import Cell
-from realfeatures.kfp_runtime.cells import ADDRESSES, CODE
+from realfeatures.experiment.grid import Cell
+from realfeatures.kubeflow.tasks.cells import ADDRESSES, CODE
 from realfeatures.pipelines.naming import slug
 from realfeatures.pipelines.profiles import Profile
 

@@ -13,22 +13,43 @@ import yaml
 from google.protobuf import json_format  # type: ignore[import-untyped]
 from kfp import dsl
 
-from realfeatures.artifacts import write_bytes
 from realfeatures.components.configure import configure
 from realfeatures.components.report import report
-from realfeatures.config import Preset
 from realfeatures.errors import ConfigError
-from realfeatures.experiments import CONSTRUCTED, NONE
-from realfeatures.grid import Cell, cells, images_key
-from realfeatures.kfp_runtime.cells import slot, structure
-from realfeatures.pipelines.naming import executor_functions, name_components, number_tasks, share_executors
-from realfeatures.pipelines.nesting import CELLS, MAX_PARTS, Level, Step, Task, in_order, nest, port_name
+from realfeatures.experiment.address import code_digest
+from realfeatures.experiment.config import Preset
+from realfeatures.experiment.experiments import CONSTRUCTED, NONE
+from realfeatures.experiment.grid import Cell, cells, images_key
+from realfeatures.experiment.vocabulary import (
+    UNTRAINED,
+    Features,
+    Paradigm,
+    Protocol,
+    Readout,
+    canonical_json,
+)
+from realfeatures.kubeflow.tasks.cells import slot, structure
+from realfeatures.pipelines.naming import (
+    executor_functions,
+    name_components,
+    number_tasks,
+    share_executors,
+)
+from realfeatures.pipelines.nesting import (
+    CELLS,
+    MAX_PARTS,
+    Level,
+    Step,
+    Task,
+    in_order,
+    nest,
+    port_name,
+)
 from realfeatures.pipelines.profiles import Profile
 from realfeatures.pipelines.selecting import forget_results, select_texts, text_named
 from realfeatures.pipelines.size import require_size
-from realfeatures.plan import outside_sources
-from realfeatures.provenance import code_digest
-from realfeatures.vocabulary import UNTRAINED, Features, Paradigm, Protocol, Readout, canonical_json
+from realfeatures.running.plan import outside_sources
+from realfeatures.science.artifacts import write_bytes
 
 
 def compile_pipeline(

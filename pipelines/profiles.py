@@ -11,8 +11,8 @@ from pydantic import BeforeValidator, Field
 
 from realfeatures.components import STAGELESS
 from realfeatures.errors import ConfigError
-from realfeatures.overrides import assignment, override
-from realfeatures.vocabulary import Config
+from realfeatures.experiment.overrides import assignment, override
+from realfeatures.experiment.vocabulary import Config
 
 SCRATCH = "/scratch"
 """The image's working directory, with the data cache: what is too large for /tmp."""

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from realfeatures.data.images import ImageSet, to_float
-from realfeatures.grid import Cell
-from realfeatures.vocabulary import Features
+from realfeatures.experiment.grid import Cell
+from realfeatures.experiment.vocabulary import Features
+from realfeatures.science.data.images import ImageSet, to_float
 
 LEVELS = 256
 """Values that a channel of a real image takes."""

@@ -7,13 +7,13 @@ import pytest
 import torch
 from seaweedfs import BUCKET, QUICK, STORE, SeaweedFS
 
-from realfeatures import paradigms
-from realfeatures.config import DataConfig
-from realfeatures.data.images import ImageSet
-from realfeatures.data.sources import load_source
-from realfeatures.paradigms.base import Pretrained
-from realfeatures.presets import load_preset
-from realfeatures.run import Run
+from realfeatures.experiment.config import DataConfig
+from realfeatures.experiment.presets import load_preset
+from realfeatures.science import paradigms
+from realfeatures.science.context import Run
+from realfeatures.science.data.images import ImageSet
+from realfeatures.science.data.sources import load_source
+from realfeatures.science.paradigms.base import Pretrained
 from realfeatures.store import ObjectStore
 
 

@@ -78,5 +78,5 @@ def edit_what_no_image_holds(checkout: Path) -> None:
 
 
 def edit_code(checkout: Path) -> None:
-    with (checkout / "src/realfeatures/cost.py").open("a") as module:
+    with (checkout / "src/realfeatures/running/cost.py").open("a") as module:
         module.write("# one more line\n")

@@ -4,11 +4,11 @@ import json
 import sys
 from pathlib import Path
 
-from realfeatures import checkpoint
-from realfeatures.execution import execute
-from realfeatures.grid import cells
-from realfeatures.kfp_runtime.tasks import cell_store
-from realfeatures.presets import load_preset
+from realfeatures.experiment.grid import cells
+from realfeatures.experiment.presets import load_preset
+from realfeatures.kubeflow.tasks.tasks import cell_store
+from realfeatures.science import checkpoint
+from realfeatures.science.execution import execute
 
 
 def main(disk: Path, assignments: list[str]) -> None:

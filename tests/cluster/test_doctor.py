@@ -32,7 +32,15 @@ def doctor(namespace: Namespace, *options: str, kubeconfig: Path | None = None, 
     """Return what the doctor found, by check; its exit code has to fit."""
     environment = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "REALFEATURES_"))}
     environment |= settings | ({"KUBECONFIG": str(kubeconfig)} if kubeconfig else {})
-    command = [sys.executable, "-m", "realfeatures.cli", "doctor", "--json", f"--namespace={namespace.name}", *options]
+    command = [
+        sys.executable,
+        "-m",
+        "realfeatures.cli.main",
+        "doctor",
+        "--json",
+        f"--namespace={namespace.name}",
+        *options,
+    ]
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
     assert done.stdout, done.stderr
     found = {one["check"]: one for one in json.loads(done.stdout)}

@@ -5,8 +5,8 @@ import tarfile
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
-from realfeatures.artifacts import empty_folder, storage_errors
 from realfeatures.errors import CorruptObjectError
+from realfeatures.science.artifacts import empty_folder, storage_errors
 
 
 def pack(folder: Path, path: Path, *, files: Sequence[Path] | None = None) -> None:

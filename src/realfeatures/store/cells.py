@@ -9,9 +9,14 @@ import secrets
 import shutil
 from pathlib import Path
 
-from realfeatures.artifacts import commit, read_manifest
-from realfeatures.config import DataConfig
-from realfeatures.errors import ArtifactError, CorruptObjectError, MissingObjectError, StorageError
+from realfeatures.errors import (
+    ArtifactError,
+    CorruptObjectError,
+    MissingObjectError,
+    StorageError,
+)
+from realfeatures.experiment.config import DataConfig
+from realfeatures.science.artifacts import commit, read_manifest
 from realfeatures.store.archives import pack, unpack
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.data import provide

@@ -9,10 +9,15 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from realfeatures.artifacts import sha256_of, storage_errors
 from realfeatures.errors import CorruptObjectError, MissingObjectError, StorageError
+from realfeatures.science.artifacts import sha256_of, storage_errors
 from realfeatures.store.failures import attempt
-from realfeatures.store.settings import LOCATION_VARIABLE, Patience, Settings, read_settings
+from realfeatures.store.settings import (
+    LOCATION_VARIABLE,
+    Patience,
+    Settings,
+    read_settings,
+)
 
 if TYPE_CHECKING:
     from minio import Minio

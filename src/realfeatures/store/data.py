@@ -8,11 +8,16 @@ import logging
 import secrets
 import shutil
 
-from realfeatures.artifacts import storage_errors
-from realfeatures.config import DataConfig
-from realfeatures.data.decoded import cache_folder, find
-from realfeatures.data.sources import CacheEntry, cache_entry, load_source, pin_source
 from realfeatures.errors import ConfigError, DataError, MissingObjectError
+from realfeatures.experiment.config import DataConfig
+from realfeatures.science.artifacts import storage_errors
+from realfeatures.science.data.decoded import cache_folder, find
+from realfeatures.science.data.sources import (
+    CacheEntry,
+    cache_entry,
+    load_source,
+    pin_source,
+)
 from realfeatures.store.archives import pack, unpack
 from realfeatures.store.client import ObjectStore, Progress, no_progress
 

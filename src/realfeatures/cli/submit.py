@@ -1,0 +1,161 @@
+"""The command that runs an experiment on Kubeflow."""
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from realfeatures.cli.kubeflow import (
+    CaOption,
+    ExperimentOption,
+    FirstSeedOption,
+    HostOption,
+    NamespaceOption,
+    OverridesOption,
+    ProfileOption,
+    ProfileSetOption,
+    RepetitionsOption,
+    TokenOption,
+    check_image,
+    check_overrides,
+    compiled,
+    open_kubeflow,
+    upload_version,
+)
+from realfeatures.cli.options import (
+    ExperimentsOption,
+    PresetOption,
+    SetOption,
+    all_assignments,
+)
+
+if TYPE_CHECKING:
+    from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
+
+RUN_FAILED = 1
+"""Exit code where a run on Kubeflow ended without success."""
+INTERRUPTED = 130
+"""As the command line's."""
+
+
+def submit(
+    image: Annotated[
+        str | None, typer.Option("--image", help="Container image that every task runs in.", show_default="required")
+    ] = None,
+    preset: PresetOption = "digits",
+    seed: FirstSeedOption = 0,
+    repetitions: RepetitionsOption = 1,
+    experiments: ExperimentsOption = None,
+    assignments: SetOption = None,
+    profile: ProfileOption = None,
+    profile_assignments: ProfileSetOption = None,
+    overrides: OverridesOption = "{}",
+    run_name: Annotated[
+        str | None, typer.Option("--run-name", help="Also names the report.", show_default="PRESET-seedN")
+    ] = None,
+    experiment: ExperimentOption = "realfeatures",
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever Kubeflow remembers.")] = False,
+    wait: Annotated[bool, typer.Option("--wait", help="Watch the run to its end and fetch the report.")] = False,
+    watch: Annotated[str | None, typer.Option("--watch", metavar="RUN_ID", help="Watch a run; start none.")] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder for the report.", show_default="runs/RUN_NAME")
+    ] = None,
+    host: HostOption = None,
+    namespace: NamespaceOption = None,
+    token_file: TokenOption = None,
+    ca_cert: CaOption = None,
+) -> None:
+    """Run an experiment on Kubeflow: upload its pipeline as a version, start a run, and with --wait watch it.
+
+    Equal pipelines are one version: submitting twice uploads once. Ctrl-C while waiting leaves the run going.
+    The report comes from the object store that REALFEATURES_STORE names. Exit code 1: the run failed.
+
+    [bold]Examples[/bold]
+
+      kubectl -n kubeflow port-forward svc/ml-pipeline-ui 8080:80 &
+
+      realfeatures submit --host http://localhost:8080 --image registry.example/realfeatures@sha256:... --wait
+
+      realfeatures submit --preset digits --image IMAGE --seed 3 --overrides '{"probe.epochs": 5}' --run-name long-probe
+
+      realfeatures submit --watch 5a3c...
+    """
+    from realfeatures.kubeflow.server.submit import start
+    from realfeatures.running.plan import check_run_name
+
+    name = run_name or f"{preset}-seed{seed}"
+    check_run_name(name)
+    if watch is not None:
+        _follow(open_kubeflow(host, namespace, token_file, ca_cert), watch, out)
+        return
+    check_image(image or "")
+    check_overrides(preset, all_assignments(assignments, experiments), overrides)
+    with compiled(
+        preset=preset,
+        repetitions=repetitions,
+        assignments=all_assignments(assignments, experiments),
+        image=image,
+        profile=profile,
+        profile_assignments=profile_assignments or (),
+        cache=not no_cache,
+    ) as path:
+        kubeflow = open_kubeflow(host, namespace, token_file, ca_cert)
+        version = upload_version(kubeflow, path)
+    run_id = start(kubeflow, version, experiment=experiment, run_name=name, seed=seed, overrides=overrides)
+    typer.echo(f"run {run_id}: {kubeflow.page_of(run_id)}")
+    if wait:
+        _follow(kubeflow, run_id, out)
+    else:
+        typer.echo(f"watch it with: {_watch_command(kubeflow, run_id)}")
+
+
+def _follow(kubeflow: "Kubeflow", run_id: str, out: Path | None) -> None:
+    """Show a run until it is finished, then fetch its report."""
+    from realfeatures.kubeflow.server.kubernetes_api import ClusterError, MissingError
+    from realfeatures.kubeflow.server.run_state import RunFailed, require_success
+    from realfeatures.kubeflow.server.watching import follow
+
+    again = f"the run goes on; look again with: {_watch_command(kubeflow, run_id)}"
+    try:
+        state = follow(kubeflow, run_id)
+    except KeyboardInterrupt:
+        typer.echo(again, err=True)
+        raise typer.Exit(INTERRUPTED) from None
+    except MissingError:
+        raise
+    except ClusterError as error:
+        raise ClusterError(f"{error}; {again}") from None
+    try:
+        require_success(state)
+    except RunFailed as failed:
+        typer.echo(f"error: {failed}; see {kubeflow.page_of(run_id)}", err=True)
+        raise typer.Exit(RUN_FAILED) from None
+    _fetch(state.report, out)
+
+
+def _watch_command(kubeflow: "Kubeflow", run_id: str) -> str:
+    connection = kubeflow.connection
+    options = {"--host": kubeflow.host, "--token-file": connection.token_file, "--ca-cert": connection.ca_cert}
+    given = [word for option, value in options.items() if value for word in (option, str(value))]
+    return shlex.join(["realfeatures", "submit", "--watch", run_id, *given])
+
+
+def _fetch(run_name: str, out: Path | None) -> None:
+    from realfeatures.running.plan import RUN_TIME
+    from realfeatures.store import ObjectStore
+    from realfeatures.store.reports import fetch
+
+    store = ObjectStore.from_environment()
+    if RUN_TIME in run_name:
+        typer.echo(f"done; the report is under runs/{run_name.replace(RUN_TIME, 'TIME')}/: see `realfeatures store ls`")
+        return
+    if store is None:
+        typer.echo(
+            f"done; the report is in the UI at the task `report`, and in the pipeline's object store, if it has one,"
+            f" under runs/{run_name}/: set REALFEATURES_STORE and AWS_* to fetch it"
+        )
+        return
+    folder = out or Path("runs") / run_name
+    fetch(run_name, folder, store)
+    typer.echo(f"report: {folder / 'report.html'}")

@@ -1,1 +1,0 @@
-"""What talks to Kubeflow and Kubernetes; kfp and kubernetes are imported only inside functions."""

@@ -1,0 +1,102 @@
+"""Changing a preset by `section.field` paths, as `--set` and a run form do; the result is validated whole."""
+
+import json
+import re
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from realfeatures.errors import ConfigError
+from realfeatures.experiment.vocabulary import Config
+
+AnyConfig = TypeVar("AnyConfig", bound=Config)
+
+EXAMPLES = {"--set": "probe.epochs=5", "--profile-set": "image_pull_policy=Never"}
+"""What an error shows as an assignment, by option."""
+
+EXPECTATIONS = {
+    "tuple_type": "expected a list, such as [a, b]",
+    "model_type": "expected a mapping, such as {key: value}",
+}
+"""What pydantic says in terms of Python, said in terms of the command line."""
+
+
+def override(config: AnyConfig, changes: dict[str, Any]) -> AnyConfig:
+    """Return a preset or a profile with each `section.field` path set to its new value, validated again.
+
+    Raises:
+        ConfigError: an unknown path, or a value that is not usable.
+    """
+    values = config.model_dump()
+    for path, value in changes.items():
+        _set(values, path, value)
+    try:
+        return type(config).model_validate(values)
+    except ValidationError as error:
+        raise ConfigError(_first_problem(error)) from None
+
+
+def assignment(text: str, *, option: str = "--set") -> tuple[str, Any]:
+    """Return key path and value of `key.path=value`; the value is read as YAML.
+
+    Args:
+        text: what was given.
+        option: by which option, for the error.
+
+    Raises:
+        ConfigError: not of that form.
+    """
+    path, equals, value = text.partition("=")
+    if not equals or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_.]*", path.strip()):
+        raise ConfigError(f"{option} {text!r}: expected KEY=VALUE, such as {EXAMPLES[option]}")
+    path = _key(path.strip(), where=option)
+    try:
+        return path, value if path == "data.source" else yaml.safe_load(value)
+    except yaml.YAMLError:
+        raise ConfigError(f"{option} {text!r}: the value is not valid YAML; quote it") from None
+
+
+def parse_overrides(text: str) -> dict[str, Any]:
+    """Return the changes of a JSON object of values by key, as the run form of a pipeline takes it.
+
+    Raises:
+        ConfigError: not a JSON object.
+    """
+    try:
+        changes = json.loads(text or "{}")
+    except ValueError:
+        changes = None
+    if not isinstance(changes, dict):
+        raise ConfigError(f'overrides {text!r}: expected a JSON object, such as {{"probe.epochs": 5}}')
+    return {_key(path, where="overrides"): value for path, value in changes.items()}
+
+
+def _key(path: str, *, where: str) -> str:
+    if path == "name":
+        raise ConfigError(f"{where} name: the name is fixed; choose another preset or profile")
+    # A data set is named by its source alone: `data=folder:PATH` keeps the preset's sizes.
+    return "data.source" if path == "data" else path
+
+
+def _set(values: dict[str, Any], path: str, value: Any) -> None:
+    *parents, last = path.split(".")
+    target = values
+    for depth, part in enumerate([*parents, last]):
+        if not isinstance(target, dict) or part not in target:
+            known = ", ".join(target) if isinstance(target, dict) else "nothing: it is a value"
+            where = ".".join(path.split(".")[:depth]) or "the top level"
+            raise ConfigError(f"{path}: unknown key {part!r}; {where} has: {known}")
+        if depth < len(parents):
+            target = target[part]
+    target[last] = value
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    # A discriminated union adds its tag to the location; the person wrote no such key.
+    where = ".".join(str(part) for part in problem["loc"])
+    given = problem["input"]
+    shown = "" if isinstance(given, dict) else f" (given: {given!r})"
+    text = EXPECTATIONS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
+    return f"{where}: {text}{shown}" if where else text

@@ -1,0 +1,1 @@
+"""What of cluster, store and rights is not as a run needs it."""

@@ -1,0 +1,1 @@
+"""The report: one file a section, with its words, its table and its figure."""

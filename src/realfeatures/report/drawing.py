@@ -1,0 +1,95 @@
+"""How the report's figures look: colours, style, and a matplotlib figure as inline SVG.
+
+Text stays text and ids come from a fixed salt, so that equal results give equal bytes.
+"""
+
+import html
+import io
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from realfeatures.experiment.vocabulary import Features
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+COLOURS = {
+    Features.NATURAL: "#0072B2",
+    Features.ROBUST: "#009E73",
+    Features.NON_ROBUST: "#D55E00",
+    Features.D_RAND: "#CC79A7",
+    Features.D_DET: "#E69F00",
+    Features.NON_ROBUST_CONTRASTIVE: "#56B4E9",
+    Features.NON_ROBUST_MASKED: "#8C6D1F",
+    Features.NON_ROBUST_DIFFUSION: "#5B4B9A",
+    Features.NON_ROBUST_NOISE: "#7F7F7F",
+    Features.SHUFFLED: "#111827",
+    Features.D_RAND_LABELS: "#9CA3AF",
+}
+"""Okabe and Ito's colours first, which the colour-blind tell apart; markers say the same without colour."""
+
+MARKERS = dict(zip(Features, "os^DvP<>Xhd", strict=True))
+GREY, INK = "#6b7280", "#111827"
+BLUES = ("#eff6ff", "#dbeafe", "#bfdbfe", "#93c5fd", "#60a5fa", "#3b82f6", "#2563eb", "#1d4ed8", "#1e40af", "#1e3a8a")
+"""Shades for shares from 0 to 1, each for a tenth."""
+
+TIP = "tip:"
+"""Begins the gid of a part of a figure that has a tooltip."""
+
+_STYLE: Any = {  # Any: matplotlib types each key by its name
+    "svg.fonttype": "none",
+    "svg.hashsalt": "realfeatures",
+    "font.family": ["DejaVu Sans"],  # comes with matplotlib, so that the layout is the same everywhere
+    "font.size": 8.5,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.edgecolor": "#9ca3af",
+    "axes.linewidth": 0.8,
+    "axes.grid": True,
+    "axes.grid.axis": "y",
+    "axes.axisbelow": True,
+    "axes.titlesize": 9.5,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "grid.color": "#e5e7eb",
+    "grid.linewidth": 0.7,
+    "xtick.color": "#4b5563",
+    "ytick.color": "#4b5563",
+    "legend.frameon": False,
+}
+
+
+def draw_svg(draw: Callable[["Figure"], None], *, size: tuple[float, float], title: str) -> str:
+    """Draw a figure and return its <svg> element alone, with a title that screen readers speak.
+
+    A part whose gid starts with TIP shows the rest of it where a pointer rests on it.
+    """
+    import matplotlib as mpl
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+    from matplotlib.figure import Figure
+
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=size, layout="constrained")
+        FigureCanvasSVG(figure)
+        draw(figure)
+        buffer = io.StringIO()
+        # Without these the file holds a date and addresses of vocabularies.
+        none = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+        figure.savefig(buffer, format="svg", metadata=none, transparent=True)
+    text = buffer.getvalue()
+    body = text[text.index("<svg") :]
+    body = body.replace("'DejaVu Sans'", "'DejaVu Sans', Verdana, sans-serif")
+    body = re.sub(rf'<g id="{TIP}([^"]*)"([^>]*)>', r"<g\2><title>\1</title>", body)
+    # Ids of groups are never referred to and would occur in every figure of the page.
+    body = re.sub(r'<g id="[^"]*"', "<g", body)
+    body = re.sub(r'(<svg[^>]*?) width="[^"]*"', r"\1", body, count=1)
+    body = re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", body, count=1)
+    spoken = html.escape(title)
+    shown = f'style="max-width:{size[0] / 9.6 * 70:.1f}rem" role="img" aria-label="{spoken}"'
+    return re.sub(r"<svg([^>]*)>", rf"<svg\1 {shown}><title>{spoken}</title>", body, count=1)
+
+
+def figure_width(panels: int, each: float) -> float:
+    """Return a figure's width in inches: the legend needs six, the page has room for 9.6."""
+    return min(9.6, max(6.0, panels * each))

@@ -1,0 +1,1 @@
+"""Intervals, the paired bootstrap, and p-values."""

@@ -1,0 +1,1 @@
+"""The one-machine run: its plan, its order, its workers and its folder."""

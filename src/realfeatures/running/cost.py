@@ -1,0 +1,331 @@
+"""An estimate of each cell's work, from configurations alone: floating-point operations and images.
+
+A multiply-add is two operations. Convolutions, matrix products and attention are counted; normalisation,
+activations and augmentation are not. Imports no torch.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+from realfeatures.experiment.config import (
+    AdversarialConfig,
+    AttackConfig,
+    ContrastiveConfig,
+    DataConfig,
+    DiffusionConfig,
+    KNNConfig,
+    LossCurvesConfig,
+    MaskedConfig,
+    MatchingConfig,
+    OptimizerConfig,
+    OutsideConfig,
+    PixelsConfig,
+    Preset,
+    ProbeConfig,
+    ResNetConfig,
+    SupervisedConfig,
+    TargetedConfig,
+    TransferConfig,
+)
+from realfeatures.experiment.experiments import maker_of
+from realfeatures.experiment.grid import Cell
+from realfeatures.experiment.vocabulary import Config, Control, Paradigm
+from realfeatures.science.data.sources import SourceInfo
+
+TRAINING = 3
+"""Cost of a training pass over a forward pass: the backward pass makes two gradients, each as dear as the forward."""
+INPUT_GRADIENT = 2
+"""Cost of a pass that asks for the gradient of the images only, the weights being frozen."""
+
+AUTOATTACK_STEPS = 100
+"""Steps of AutoAttack's APGD-CE, and of APGD-T and FAB-T for each target (Croce and Hein 2020, standard version)."""
+AUTOATTACK_TARGETS = 9
+"""Wrong classes that APGD-T and FAB-T each aim at, where there are so many."""
+AUTOATTACK_QUERIES = 5000
+"""Square attack's queries, each a forward pass."""
+
+MASKING_RUNS = 8
+"""Runs of PGD that the check for gradient masking takes, in runs of the usual length (attacks/masking.py)."""
+
+AUTOATTACK_LIKELY_SHARE = 0.2
+"""chosen: on digits, AutoAttack did between a twentieth and two fifths of its upper bound."""
+
+FLOPS_PER_SECOND = 15e9
+"""chosen: what one busy core did on the digits preset's models; it weighs cells against each other only."""
+SECONDS_PER_IMAGE = 5e-6
+"""chosen: what a pass of a tiny image costs besides its arithmetic; measured on linear probes, for the same use."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Work: `flops` floating-point operations in `images` passes of one image through a network."""
+
+    flops: float = 0.0
+    images: int = 0
+    weight: float = 0.0
+    """Roughly how many seconds of one CPU core it is likely to take: for the order of cells and the time left."""
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.flops + other.flops, self.images + other.images, self.weight + other.weight)
+
+
+def total(costs: Sequence[Cost]) -> Cost:
+    """Return the sum of costs."""
+    return sum(costs, Cost())
+
+
+def estimate(cell: Cell, preset: Preset, info: SourceInfo) -> Cost:
+    """Return the work of a cell; for AutoAttack an upper bound, since images that are broken leave it."""
+    config = cell.config
+    match config:
+        case DataConfig():
+            return _passes(info.train + info.test, 0.0)
+        case MatchingConfig() | TargetedConfig():
+            maker = maker_of(str(cell.labels["features"]), preset)
+            return _synthesis(config, forward_flops(_encoder_of(maker, preset), info), info)
+        case ProbeConfig():
+            encoder = _encoder_of(cell.labels["paradigm"], preset)
+            head = 2.0 * dimension(encoder, info) * info.classes
+            fitted = config.views * info.train
+            return _passes(fitted, forward_flops(encoder, info)) + _passes(config.epochs * fitted, TRAINING * head)
+        case KNNConfig():
+            encoder = _encoder_of(cell.labels["paradigm"], preset)
+            similarities = 2.0 * dimension(encoder, info) * info.train
+            return _passes(info.train + info.test, forward_flops(encoder, info)) + _passes(info.test, similarities)
+        case AttackConfig():
+            return _attack(config, _classifier_flops(cell.labels["paradigm"], preset, info), info)
+        case TransferConfig():
+            return total([_transfer(config, paradigm, preset, info) for paradigm in preset.paradigms])
+        case LossCurvesConfig():
+            return _loss_curves(config, _classifier_flops(Paradigm.CONTRASTIVE, preset, info))
+        case _:
+            return _pretraining(config, info)
+
+
+def forward_flops(config: Config, info: SourceInfo) -> float:
+    """Return the operations of an encoder on one image."""
+    match config:
+        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig():
+            return resnet_flops(config.model, info)
+        case MaskedConfig():
+            return vit_encoder_flops(config, info, visible=_patches(config, info))
+        case DiffusionConfig():
+            return unet_flops(config, info, until=config.feature_block)
+        case OutsideConfig():
+            return resnet_flops(ResNetConfig(), info)  # chosen: an architecture by name has no sizes here to count
+    return 0.0
+
+
+def dimension(config: Config, info: SourceInfo) -> int:
+    """Return the length of an encoder's representation."""
+    match config:
+        case MaskedConfig():
+            return config.width * (config.feature_pool or 1) ** 2
+        case DiffusionConfig():
+            return config.width * config.multipliers[-1] * config.feature_pool**2
+        case PixelsConfig():
+            return info.channels * info.height * info.width
+        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig():
+            return _outputs(config.model)[-1]
+        case OutsideConfig():
+            return _outputs(ResNetConfig())[-1]
+    raise TypeError(f"{type(config).__name__} is no encoder's configuration")
+
+
+def resnet_flops(config: ResNetConfig, info: SourceInfo) -> float:
+    """Return the operations of a ResNet with the CIFAR stem on one image (He et al. 2016, table 1)."""
+    height, width = info.height, info.width
+    flops = _conv(info.channels, config.width, 3, height * width)
+    outputs = [config.width, *_outputs(config)]
+    for stage, (before, after) in enumerate(pairwise(outputs)):
+        inner = config.width * 2**stage
+        for block in range(config.blocks[stage]):
+            inputs = before if block == 0 else after
+            entered = height * width
+            if stage > 0 and block == 0:
+                height, width = math.ceil(height / 2), math.ceil(width / 2)
+            positions = height * width
+            if config.block == "bottleneck":
+                flops += _conv(inputs, inner, 1, entered) + _conv(inner, inner, 3, positions)
+                flops += _conv(inner, after, 1, positions)
+            else:
+                flops += _conv(inputs, inner, 3, positions) + _conv(inner, after, 3, positions)
+            if inputs != after or entered != positions:
+                flops += _conv(inputs, after, 1, positions)
+    return flops
+
+
+def vit_encoder_flops(config: MaskedConfig, info: SourceInfo, *, visible: int) -> float:
+    """Return the operations of MAE's encoder on one image of which `visible` patches are encoded."""
+    values = info.channels * config.patch_size**2
+    embed = 2.0 * values * config.width * _patches(config, info)
+    return embed + config.encoder_blocks * _transformer_block(1 + visible, config.width)
+
+
+def mae_flops(config: MaskedConfig, info: SourceInfo) -> float:
+    """Return the operations of MAE's encoder and decoder on one image, as in pretraining."""
+    patches = _patches(config, info)
+    visible = max(1, int(patches * (1 - config.mask_ratio)))
+    embed = 2.0 * config.width**2 * (1 + visible)
+    blocks = config.decoder_blocks * _transformer_block(1 + patches, config.width)
+    predict = 2.0 * config.width * info.channels * config.patch_size**2 * patches
+    return vit_encoder_flops(config, info, visible=visible) + embed + blocks + predict
+
+
+def unet_flops(config: DiffusionConfig, info: SourceInfo, *, until: str = "out") -> float:
+    """Return the operations of DDPM's U-Net on one image.
+
+    Args:
+        config: its sizes.
+        info: the images' sizes.
+        until: `out`: all of it; `middle` or `up`: up to where the encoder reads its features.
+    """
+    parts = dict(_unet_parts(config, info))
+    names = {"middle": ("down", "middle"), "up": ("down", "middle", "first up")}.get(until, tuple(parts))
+    return sum(parts[name] for name in names)
+
+
+def _unet_parts(config: DiffusionConfig, info: SourceInfo) -> Iterator[tuple[str, float]]:
+    widths = [config.width * multiplier for multiplier in config.multipliers]
+    time_width = 4 * config.width
+    bottom = len(widths) - 1
+
+    def positions(level: int) -> int:
+        scale: int = 2**level
+        return (info.height // scale) * (info.width // scale)
+
+    def block(inputs: int, outputs: int, level: int, *, attends: bool | None = None) -> float:
+        flops = _conv(inputs, outputs, 3, positions(level)) + _conv(outputs, outputs, 3, positions(level))
+        flops += 2.0 * time_width * outputs
+        if inputs != outputs:
+            flops += _conv(inputs, outputs, 1, positions(level))
+        if attends is None:
+            attends = info.height // 2**level in config.attention_resolutions
+        return flops + (_attention(positions(level), outputs) if attends else 0.0)
+
+    down = 2.0 * config.width * time_width + 2.0 * time_width**2
+    down += _conv(info.channels, config.width, 3, positions(0))
+    skips = [config.width]
+    for level, width in enumerate(widths):
+        for _ in range(config.blocks):
+            down += block(skips[-1], width, level)
+            skips.append(width)
+        if level < bottom:
+            down += _conv(width, width, 3, positions(level + 1))
+            skips.append(width)
+    yield "down", down
+    low = widths[-1]
+    yield "middle", sum(block(low, low, bottom, attends=attends) for attends in (True, False))
+    before = low
+    for level in reversed(range(len(widths))):
+        up = 0.0
+        for _ in range(config.blocks + 1):
+            up += block(before + skips.pop(), widths[level], level)
+            before = widths[level]
+        yield ("first up" if level == bottom else f"up {level}"), up
+        if level > 0:
+            yield f"upsample {level}", _conv(before, before, 3, positions(level - 1))
+    yield "out", _conv(before, info.channels, 3, positions(0))
+
+
+def _pretraining(config: Config, info: SourceInfo) -> Cost:
+    match config:
+        case SupervisedConfig():
+            flops = resnet_flops(config.model, info)
+            return _passes(_trained_images(config.optimizer, info), TRAINING * flops)
+        case AdversarialConfig():
+            images = _trained_images(config.optimizer, info)
+            flops = resnet_flops(config.model, info)
+            return _passes(images, TRAINING * flops) + _passes(images * config.attack.steps, INPUT_GRADIENT * flops)
+        case ContrastiveConfig():
+            width = dimension(config, info)
+            head = 2.0 * config.projection_hidden * (width + config.projection_output)
+            views = 2 * _trained_images(config.optimizer, info)
+            return _passes(views, TRAINING * (resnet_flops(config.model, info) + head))
+        case MaskedConfig():
+            return _passes(_trained_images(config.optimizer, info), TRAINING * mae_flops(config, info))
+        case DiffusionConfig():
+            return _passes(_trained_images(config.optimizer, info), TRAINING * unet_flops(config, info))
+    return Cost()
+
+
+def _synthesis(config: MatchingConfig | TargetedConfig, flops: float, info: SourceInfo) -> Cost:
+    return _passes(info.train * config.steps, INPUT_GRADIENT * flops) + _passes(info.train, flops)
+
+
+def _attack(config: AttackConfig, flops: float, info: SourceInfo) -> Cost:
+    cost = _passes(info.test, flops)
+    for _ in (*config.pgd, *config.representation):
+        cost += _passes(config.images * config.pgd_steps, INPUT_GRADIENT * flops)
+    for _ in {threat.norm for threat in config.pgd}:
+        cost += _passes(MASKING_RUNS * config.masking_images * config.pgd_steps, INPUT_GRADIENT * flops)
+    for _ in config.autoattack:
+        images, likely = config.autoattack_images, AUTOATTACK_LIKELY_SHARE
+        runs = 1 + 2 * min(AUTOATTACK_TARGETS, info.classes - 1)
+        steps = images * runs * AUTOATTACK_STEPS
+        cost += _passes(steps, INPUT_GRADIENT * flops, likely_share=likely)
+        cost += _passes(images * AUTOATTACK_QUERIES, flops, likely_share=likely)
+    return cost
+
+
+def _transfer(config: TransferConfig, paradigm: Paradigm, preset: Preset, info: SourceInfo) -> Cost:
+    flops = _classifier_flops(paradigm, preset, info)
+    runs = len(config.threats) * config.images
+    return _passes(runs * config.steps, INPUT_GRADIENT * flops) + _passes(runs * len(preset.paradigms), flops)
+
+
+def _loss_curves(config: LossCurvesConfig, flops: float) -> Cost:
+    views = 2 * config.samples  # a pair each
+    steps = config.images * config.steps
+    attacks = _passes(steps * (views + 1), INPUT_GRADIENT * flops)  # one ascends the views' loss, one cross-entropy
+    return attacks + _passes(2 * steps * (views + 1), flops)  # both losses are watched in both
+
+
+def _classifier_flops(paradigm: object, preset: Preset, info: SourceInfo) -> float:
+    encoder = _encoder_of(paradigm, preset)
+    return forward_flops(encoder, info) + 2.0 * dimension(encoder, info) * info.classes
+
+
+def _encoder_of(paradigm: object, preset: Preset) -> Config:
+    """Return the configuration of a paradigm's encoder, or of what stands in its place."""
+    if paradigm == Control.PIXELS:
+        return PixelsConfig()
+    config: Config = getattr(preset, str(paradigm))
+    return config
+
+
+def _trained_images(optimizer: OptimizerConfig, info: SourceInfo) -> int:
+    """Return how many images a training sees; the last incomplete batch of an epoch is dropped."""
+    batch = min(optimizer.batch_size, info.train)
+    return optimizer.epochs * (info.train // batch) * batch
+
+
+def _passes(images: int, flops: float, *, likely_share: float = 1.0) -> Cost:
+    weight = likely_share * images * (flops / FLOPS_PER_SECOND + SECONDS_PER_IMAGE)
+    return Cost(images * flops, images, weight)
+
+
+def _patches(config: MaskedConfig, info: SourceInfo) -> int:
+    rows, columns = info.height // config.patch_size, info.width // config.patch_size
+    return rows * columns
+
+
+def _outputs(config: ResNetConfig) -> list[int]:
+    """Return the channels behind each stage."""
+    expansion = 4 if config.block == "bottleneck" else 1
+    return [config.width * 2**stage * expansion for stage in range(len(config.blocks))]
+
+
+def _conv(inputs: int, outputs: int, kernel: int, positions: int) -> float:
+    return 2.0 * inputs * outputs * kernel**2 * positions
+
+
+def _attention(tokens: int, width: int) -> float:
+    """Query, key, value and output projections, and the two products of attention."""
+    return 2.0 * tokens * width * 4 * width + 2 * 2.0 * tokens**2 * width
+
+
+def _transformer_block(tokens: int, width: int) -> float:
+    return _attention(tokens, width) + 2 * 2.0 * tokens * width * 4 * width

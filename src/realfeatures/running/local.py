@@ -1,0 +1,313 @@
+"""The one-machine run: compute the cells that are not done yet, side by side, and write the report.
+
+Every finished cell stays finished: an interrupted run, a killed one and a failed one all go on with the
+same command. Imports no torch; the workers do.
+"""
+
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from rich.console import Console
+
+from realfeatures import errors
+from realfeatures.errors import (
+    ConfigError,
+    Interrupted,
+    RealFeaturesError,
+    StageCrash,
+    WorkerError,
+)
+from realfeatures.experiment.config import Preset
+from realfeatures.experiment.grid import cells
+from realfeatures.running.folder import LOG, RunFolder
+from realfeatures.running.order import Schedule
+from realfeatures.running.plan import (
+    Plan,
+    addresses_of,
+    check_run_name,
+    make_plan,
+)
+from realfeatures.running.progress import RunProgress, duration, show_progress
+from realfeatures.running.workers import Message, Worker, receive
+from realfeatures.science.artifacts import storage_errors
+from realfeatures.store.cells import CellStore
+from realfeatures.store.client import ObjectStore
+from realfeatures.store.data import provide
+from realfeatures.store.reports import publish
+
+logger = logging.getLogger(__name__)
+
+POLL_SECONDS = 0.3
+"""chosen: how soon the scheduler notices Ctrl-C while its workers are silent."""
+EXIT_SECONDS = 5.0
+"""chosen: idle workers leave within milliseconds; one that does not is killed after this."""
+
+
+def run_experiment(
+    preset: Preset,
+    *,
+    seeds: Sequence[int],
+    out: Path,
+    jobs: int | None = None,
+    console: Console | None = None,
+    store: ObjectStore | None = None,
+    name: str | None = None,
+) -> Plan:
+    """Compute an experiment in a folder and write its report there; what is done already is kept.
+
+    Args:
+        preset: the experiment.
+        seeds: each is one repetition of it.
+        out: the folder; see run_folder.py.
+        jobs: cells computed side by side; None: see `default_jobs`.
+        console: where progress is shown; None: the standard error.
+        store: an object store, from which finished cells are taken, and in which they, the checkpoints of running
+            ones and the report are kept, for a machine whose disk does not last.
+        name: of the run in the object store; None: the preset's.
+
+    Returns:
+        The plan that was carried out.
+
+    Raises:
+        ConfigError, DataError: something asked for is not usable; nothing was computed or written.
+        ArtifactError: a finished artifact was changed.
+        StorageError: the folder cannot be written, or is in use.
+        WorkerError: a process died.
+        Interrupted: Ctrl-C or a termination signal; checkpoints are saved.
+        StageCrash: a bug in a stage.
+    """
+    jobs = default_jobs(preset) if jobs is None else jobs
+    if jobs < 1:
+        raise ConfigError(f"--jobs {jobs}: expected a whole number of at least 1")
+    name = preset.name if name is None else name
+    check_run_name(name)
+    if store is not None:
+        store.check()
+        provide(preset.data, store)
+    plan = make_plan(preset, seeds=seeds)
+    if preset.runtime.device == "cuda":
+        _require_cuda()
+    folder = RunFolder(out.absolute())
+    with folder.claim(plan.preset, seeds=seeds), _log_file(folder.path / LOG):
+        done = folder.finished(plan.addresses)
+        if store is not None:
+            done |= _exchange(plan, folder, done, CellStore(store))
+        folder.forget_work({plan.addresses[key] for key in done})
+        schedule = Schedule(plan, done)
+        if schedule.todo:
+            logger.debug("%d of %d cells are done; %d jobs", len(done), len(plan.grid), jobs)
+            location = store.settings.location if store is not None else None
+            _compute(plan, folder, schedule, jobs=jobs, console=console or Console(stderr=True), store=location)
+        _report(plan, folder, name=name, store=store)
+    return plan
+
+
+def _exchange(plan: Plan, folder: RunFolder, done: set[str], store: CellStore) -> set[str]:
+    """Take cells that are not done from the store, and put done ones there; return the keys that were taken."""
+    there = store.finished()
+    for key in done:
+        if plan.addresses[key] not in there:
+            store.keep(plan.addresses[key], folder.cell(plan.addresses[key]))
+    wanted = {key: address for key, address in plan.addresses.items() if key not in done and address in there}
+    taken = {key for key, address in wanted.items() if store.restore(address, folder.cell(address))}
+    if taken:
+        logger.info("%d of %d cells come from %s", len(taken), len(plan.grid), store.objects.settings.location)
+    return taken
+
+
+def _require_cuda() -> None:
+    """Refuse a missing GPU before the output folder belongs to the experiment."""
+    from realfeatures.science.context import require_cuda
+
+    require_cuda()
+
+
+def default_jobs(preset: Preset) -> int:
+    """Return one job a usable CPU core, or one in all where the cells share a GPU."""
+    if preset.runtime.device == "cuda":
+        return 1
+    # Fewer than the machine has in a container or under taskset; not every system can tell.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, cores // preset.runtime.threads)
+
+
+def _compute(
+    plan: Plan, folder: RunFolder, schedule: Schedule, *, jobs: int, console: Console, store: str | None
+) -> None:
+    count = min(jobs, len(schedule.todo))
+    weights = {key: cost.weight for key, cost in plan.costs.items()}
+    with (
+        _stop_signals() as stop,
+        _workers(plan, folder, count=count, store=store) as workers,
+        show_progress(console, todo=schedule.todo, done=schedule.finished_count, weights=weights) as progress,
+    ):
+        _Drive(schedule, workers, progress, stop).run()
+    if not schedule.complete:
+        raise Interrupted(f"{schedule.finished_count} of {schedule.total} cells are done")
+
+
+class _Drive:
+    """Hands cells to workers until all are done, one fails or a stop is asked for."""
+
+    def __init__(
+        self, schedule: Schedule, workers: Sequence[Worker], progress: RunProgress, stop: threading.Event
+    ) -> None:
+        self.schedule, self.workers, self.progress, self.stop = schedule, workers, progress, stop
+        self.failure: Exception | None = None
+        self.stopping = False
+
+    def run(self) -> None:
+        """Return once no worker runs a cell any more; raise the first failure."""
+        while not self.schedule.complete:
+            self._pass_on_stop()
+            if not self.stopping:
+                self._hand_out()
+            elif all(worker.key is None for worker in self.workers):
+                break
+            alive = [worker for worker in self.workers if worker.process.is_alive() or worker.key]
+            for worker, message in receive(alive, timeout_seconds=POLL_SECONDS):
+                self._take_in(worker, message)
+            self.progress.tick()
+        if self.failure is not None:
+            raise self.failure
+
+    def _pass_on_stop(self) -> None:
+        if self.stopping or not (self.stop.is_set() or self.failure):
+            return
+        self.stopping = True
+        running = [worker for worker in self.workers if worker.key]
+        if self.failure is None:
+            logger.warning("stopping: %d running cells save their checkpoints; Ctrl-C again to kill", len(running))
+        for worker in running:
+            worker.ask_to_stop()
+
+    def _hand_out(self) -> None:
+        for worker in self.workers:
+            if worker.key is None and (key := self.schedule.take()) is not None:
+                self.progress.started(key)
+                worker.run(key)
+
+    def _take_in(self, worker: Worker, message: Message) -> None:
+        key = worker.key
+        match message["event"]:
+            case "progress" if key:
+                self.progress.advanced(key, message["done"], message["total"])
+                return
+            case "done" if key:
+                self.progress.finished(key, message["seconds"])
+                self.schedule.finish(key)
+            case "error" | "crash" | "died":
+                failure = _failure(key, message)
+                logger.debug("%s: %s", key, failure)
+                self.failure = self.failure or failure
+        worker.key = None
+
+
+def _failure(key: str | None, message: Message) -> Exception:
+    if message["event"] == "crash":
+        return StageCrash(f"{key}:\n{message['traceback']}")
+    if message["event"] == "died":
+        return WorkerError(
+            f"{key or 'a worker'}: its process died ({message['reason']}), perhaps for want of memory;"
+            " run the same command to go on, with fewer --jobs if it happens again"
+        )
+    kind: type[RealFeaturesError] = getattr(errors, message["error"])
+    return kind(message["text"])
+
+
+@contextmanager
+def _workers(plan: Plan, folder: RunFolder, *, count: int, store: str | None) -> Iterator[list[Worker]]:
+    workers: list[Worker] = []
+    try:
+        for _ in range(count):
+            workers.append(
+                Worker(plan.preset, seeds=plan.seeds, out=folder.path, addresses=plan.addresses, store=store)
+            )
+        yield workers
+        # A worker whose pipe closes leaves at once.
+        for worker in workers:
+            worker.connection.close()
+        deadline = time.monotonic() + EXIT_SECONDS
+        for worker in workers:
+            worker.process.join(max(0.0, deadline - time.monotonic()))
+    finally:
+        for worker in workers:
+            worker.kill()
+
+
+@contextmanager
+def _stop_signals() -> Iterator[threading.Event]:
+    """Turn the first Ctrl-C or termination signal into an event, and the second into KeyboardInterrupt."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # only the main thread can handle signals; an embedding program keeps its own handling
+        return
+
+    def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
+        if stop.is_set():
+            raise KeyboardInterrupt
+        stop.set()
+
+    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class _QuietFileHandler(logging.FileHandler):
+    """A log that a full disk does not turn into tracebacks on the screen."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        pass
+
+
+@contextmanager
+def _log_file(path: Path) -> Iterator[None]:
+    with storage_errors(path):
+        handler = _QuietFileHandler(path)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    # At the root: what other libraries warn of belongs into the log too, not between the progress bars.
+    root = logging.getLogger()
+    root.addHandler(handler)
+    try:
+        yield
+    finally:
+        root.removeHandler(handler)
+        with suppress(OSError):
+            handler.close()
+
+
+def _is_finished(seed: int, plan: Plan, folder: RunFolder) -> bool:
+    addresses = addresses_of(cells(plan.preset, [seed]), plan.preset)
+    return all(folder.cell(address).exists() for address in addresses.values())
+
+
+def _report(plan: Plan, folder: RunFolder, *, name: str, store: ObjectStore | None) -> None:
+    from realfeatures.report.page import write_report
+    from realfeatures.results.earlier import earlier_results
+
+    started = time.monotonic()
+    # Also the seeds of earlier runs in the same folder: adding one takes none away.
+    seeds = [seed for seed in folder.require_experiment()[1] if seed in plan.seeds or _is_finished(seed, plan, folder)]
+    grid = cells(plan.preset, seeds)
+    write_report(
+        folder.path,
+        preset=plan.preset,
+        seeds=seeds,
+        grid=grid,
+        addresses=addresses_of(grid, plan.preset),
+        earlier=earlier_results(store, name) if store is not None else (),
+        name=name if store is not None else None,
+    )
+    if store is not None:
+        publish(folder.path, name, store)
+    logger.debug("the report took %s", duration(time.monotonic() - started))

@@ -1,0 +1,505 @@
+"""The compiled pipeline: whole, small enough, free of torch, and equal in its results to the one-machine run."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from google.protobuf import json_format
+from kfp import components, local
+from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
+from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
+
+from realfeatures.components import STAGELESS
+from realfeatures.errors import ConfigError, StorageError
+from realfeatures.experiment.address import code_digest
+from realfeatures.experiment.config import Preset
+from realfeatures.experiment.grid import cells
+from realfeatures.experiment.presets import PRESETS, load_preset
+from realfeatures.kubeflow.tasks.cells import (
+    ADDRESSES,
+    CODE,
+    resolve,
+    slot,
+    structure,
+)
+from realfeatures.kubeflow.tasks.records import RECORD_BYTES
+from realfeatures.pipelines.nesting import port_name
+from realfeatures.pipelines.paper import compile_pipeline
+from realfeatures.pipelines.profiles import PROFILES, Profile, load_profile
+from realfeatures.pipelines.size import MAX_WORKFLOW_BYTES, tasks, workflow_bytes
+from realfeatures.running.local import run_experiment
+from realfeatures.science.artifacts import read_manifest
+
+IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
+MAX_TASKS = 150
+"""One seed's 122 cells of E3 and E4, their nested pipelines and their collecting tasks; Kubeflow starts two pods for
+each."""
+MAX_YAML_BYTES = 380 * 1024
+MAX_ARGUMENT_BYTES = 128 * 1024
+"""Linux' limit for one argument, by which a task gets all its inputs."""
+MAX_NAME = 63
+SECRET = re.compile(r"AKIA[0-9A-Z]{16}|eyJ[\w-]{20}|(?i:password|token) *[=:] *\S")
+"""A key of AWS's form, a token, or a value beside a name that asks for one."""
+MAX_PAGE_BYTES = 2_000_000
+"""Kubeflow's page reads a report whole before it shows it."""
+
+TINY = (
+    "experiments=E2",
+    "data.train_size=120",
+    "data.test_size=40",
+    "supervised.optimizer.epochs=2",
+    "supervised.optimizer.warmup_epochs=0",
+    "contrastive.optimizer.epochs=2",
+    "contrastive.optimizer.warmup_epochs=0",
+    "non_robust.steps=3",
+    "probe.epochs=2",
+    "attack.images=20",
+    "attack.pgd_steps=2",
+    "attack.autoattack=[]",
+    "attack.autoattack_images=20",
+)
+
+
+PARTS = ("E1,E2", "E3,E4", "E5,E6,controls")
+"""Experiments that fit into one workflow together, as docs/kubeflow.md says; with the decomposition they have every
+stage and every nested pipeline."""
+COMPILED = tuple((name, part) for name in ("digits", "paper") for part in PARTS)
+
+SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
+"""A few cells."""
+STORE = ("store.location=s3://experiments/paper", "store.endpoint=http://store.example:9000")
+
+
+def write(path: Path, preset: Preset, *, repetitions: int = 1, image: str = IMAGE, profile: Profile | None = None):
+    """Compile a preset as the command line does: the profile by its device, with an object store."""
+    chosen = profile or load_profile("gpu" if preset.runtime.device == "cuda" else "cpu", STORE)
+    return compile_pipeline(preset, seed=0, repetitions=repetitions, image=image, profile=chosen, path=path)
+
+
+def command(preset: str, path: Path, *words: str) -> subprocess.CompletedProcess:
+    """Compile from the command line: a fresh process, since kfp walks through all that a process has loaded."""
+    options = ["--preset", preset, "--image", IMAGE, "-o", str(path), *words]
+    options += [word for assignment in STORE for word in ("--profile-set", assignment)]
+    called = [sys.executable, "-m", "realfeatures.cli.main", "compile", *options]
+    return subprocess.run(called, capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def compiled(tmp_path_factory) -> dict[tuple[str, str], Path]:
+    folder = tmp_path_factory.mktemp("compiled")
+    paths = {(name, part): folder / f"{name}-{part}.yaml" for name, part in COMPILED}
+    for (name, part), path in paths.items():
+        done = command(name, path, "--experiments", part)
+        assert done.returncode == 0, done.stderr
+    return paths
+
+
+@pytest.fixture(params=COMPILED, ids=" ".join)
+def chosen(request) -> tuple[str, str]:
+    return request.param
+
+
+@pytest.fixture
+def preset(chosen) -> Preset:
+    return load_preset(chosen[0], [f"experiments={chosen[1]}"])
+
+
+@pytest.fixture
+def spec(compiled, chosen) -> dict:
+    return read(compiled[chosen])
+
+
+@pytest.fixture
+def pods(compiled, chosen) -> dict:
+    return read_pods(compiled[chosen])
+
+
+def read(path: Path) -> dict:
+    return next(iter(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader)))
+
+
+def read_pods(path: Path) -> dict:
+    platform = list(yaml.load_all(path.read_text(), Loader=yaml.CSafeLoader))[1]
+    return platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+
+
+def levels(spec: dict) -> Iterator[dict]:
+    yield spec["root"]
+    yield from (component for component in spec["components"].values() if "dag" in component)
+
+
+def text_of(task: dict) -> str | None:
+    """Return what text a task takes: a root's task by its output of `configure`, a nested one by its selector."""
+    source = task["inputs"]["parameters"].get("cell")
+    if source is None:
+        return None
+    if "taskOutputParameter" in source:
+        assert source["taskOutputParameter"]["producerTask"] == "configure"
+        return source["taskOutputParameter"]["outputParameterKey"]
+    assert source["componentInputParameter"] == "cells"
+    return re.fullmatch(r'parseJson\(string_value\)\["(.*)"\]', source["parameterExpressionSelector"])[1]
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_a_preset_compiles_without_torch(name, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from realfeatures.experiment.presets import load_preset;"
+        "from realfeatures.pipelines.paper import compile_pipeline;"
+        "from realfeatures.pipelines.profiles import load_profile;"
+        f"compile_pipeline(load_preset({name!r}, ['experiments=E1']), seed=0, repetitions=1, image='i',"
+        " profile=load_profile('gpu'), path=Path(sys.argv[1])); assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path / "paper.yaml")], check=True)
+
+
+def test_every_cell_is_one_task(spec, preset):
+    found = sorted(port_name(text) for task in tasks(spec) if (text := text_of(task)))
+    assert found == sorted(port_name(slot(cell, [0])) for cell in cells(preset, [0]))
+
+
+def test_every_text_that_a_task_takes_is_written_by_the_first_task(spec, preset):
+    grid = cells(preset, [0])
+    resolved = resolve(
+        preset.model_dump_json(),
+        seed=7,
+        repetitions=1,
+        overrides="{}",
+        expected_structure=structure(grid, [0]),
+    )
+    written = spec["components"]["comp-configure"]["outputDefinitions"]["parameters"]
+    root = spec["root"]["dag"]["tasks"].values()
+    assert {text for task in root if (text := text_of(task))} <= set(written)
+    nested = [task for level in levels(spec) if level is not spec["root"] for task in level["dag"]["tasks"].values()]
+    assert {text for task in nested if (text := text_of(task))} <= set(resolved.texts)
+
+
+def test_the_top_level_reads_as_the_paper(compiled):
+    names = {task["taskInfo"]["name"] for task in read(compiled["paper", "E1,E2"])["root"]["dag"]["tasks"].values()}
+    assert names == {
+        "configure",
+        "prepare data",
+        "supervised: pretrain",
+        "adversarial: train source",
+        "make robust images",
+        "make non-robust images",
+        "make d-rand images",
+        "evaluate natural features",
+        "evaluate robust features",
+        "evaluate non-robust features",
+        "evaluate d-rand features",
+        "raw pixels and untrained ResNets",
+        "untrained ViTs and U-Nets",
+        "attack from robust images",
+        "report",
+    }
+
+
+def test_names_are_human_and_short(spec):
+    for level in levels(spec):
+        names = [task["taskInfo"]["name"] for task in level["dag"]["tasks"].values()]
+        assert len(set(names)) == len(names)
+        assert all(len(name) <= MAX_NAME and "_" not in name for name in names)
+
+
+def test_a_pipeline_is_a_valid_pipeline_spec(spec):
+    json_format.ParseDict(spec, PipelineSpec())
+    for executor in spec["deploymentSpec"]["executors"].values():
+        json_format.ParseDict(executor, PipelineDeploymentConfig.ExecutorSpec())
+
+
+def test_pods_are_valid_executor_configurations(spec, pods):
+    assert set(pods) == set(spec["deploymentSpec"]["executors"])
+    for pod in pods.values():
+        json_format.ParseDict(pod, KubernetesExecutorConfig())
+
+
+def test_pods_are_not_root_and_write_to_their_own_disk(pods):
+    for pod in pods.values():
+        assert pod["securityContext"] == {"runAsUser": "10001", "runAsGroup": "10001", "runAsNonRoot": True}
+        assert "/scratch" in {mount["mountPath"] for mount in pod["emptyDirMounts"]}
+
+
+def test_a_stage_has_memory_as_dev_shm_a_time_limit_and_retries(spec, pods):
+    for label, pod in pods.items():
+        stage = not any(name in label for name in STAGELESS)
+        shared = [mount for mount in pod["emptyDirMounts"] if mount["volumeName"] == "shm"]
+        assert [mount["medium"] for mount in shared] == (["Memory"] if stage else [])
+        assert int(pod["activeDeadlineSeconds"]) > 0
+    for task in tasks(spec):
+        if text_of(task):
+            assert task["retryPolicy"]["maxRetryCount"] == PROFILES["cpu"].retries
+            assert task["retryPolicy"]["backoffFactor"] == 2
+
+
+def test_every_stage_of_a_gpu_preset_has_one_gpu_and_the_rest_none(compiled):
+    for label, executor in read(compiled["paper", "E5,E6,controls"])["deploymentSpec"]["executors"].items():
+        accelerator = executor["container"]["resources"].get("accelerator", {})
+        wanted = not any(name in label for name in STAGELESS)
+        assert (accelerator.get("resourceType") == "nvidia.com/gpu") is wanted
+        assert accelerator.get("resourceCount", "0") == ("1" if wanted else "0")
+
+
+def test_a_pipeline_names_its_secret_and_holds_none(compiled):
+    for path in compiled.values():
+        for pod in read_pods(path).values():
+            (secret,) = pod["secretAsEnv"]
+            assert secret["secretName"] == "realfeatures-store"
+        assert not SECRET.search(path.read_text())
+
+
+def test_without_a_store_pods_have_no_secret(tmp_path):
+    write(tmp_path / "paper.yaml", load_preset("digits", SMALL), profile=load_profile("cpu"))
+    assert all("secretAsEnv" not in pod for pod in read_pods(tmp_path / "paper.yaml").values())
+    assert "REALFEATURES_STORE" not in (tmp_path / "paper.yaml").read_text()
+
+
+def test_a_preset_for_a_gpu_needs_a_profile_with_one(tmp_path):
+    with pytest.raises(ConfigError, match=r"runtime.device=cuda and profile cpu no accelerator; use --profile gpu"):
+        write(tmp_path / "paper.yaml", load_preset("paper"), profile=load_profile("cpu"))
+
+
+def test_a_folder_of_this_machine_needs_a_store(tmp_path):
+    preset = load_preset("digits", ["data=folder:pets", f"data.sha256={'a' * 64}"])
+    with pytest.raises(ConfigError, match=r"pods cannot see a folder of this machine.*store mirror"):
+        write(tmp_path / "paper.yaml", preset, profile=load_profile("cpu"))
+
+
+def test_a_number_of_cores_may_be_written_as_a_number():
+    assert load_profile("cpu", ["cpu=4", "memory=4000000000"]).cpu == "4"
+
+
+@pytest.mark.parametrize(
+    ("name", "assignments", "expected"),
+    [
+        ("tpu", (), r"--profile 'tpu': expected one of cpu, gpu"),
+        ("cpu", ("memroy=4Gi",), r"memroy: unknown key 'memroy'; the top level has: name, accelerator"),
+        ("cpu", ("image_pull_policy=Sometimes",), r"image_pull_policy: .*Always"),
+        ("cpu", ("retries=-1",), r"retries: .*greater than or equal to 0"),
+        ("cpu", ("memory",), r"--profile-set 'memory': expected KEY=VALUE, such as image_pull_policy=Never"),
+    ],
+)
+def test_a_wrong_profile_is_a_one_line_error(name, assignments, expected):
+    with pytest.raises(ConfigError, match=expected):
+        load_profile(name, assignments)
+
+
+def test_every_task_runs_in_the_image_that_was_named(spec):
+    executors = spec["deploymentSpec"]["executors"].values()
+    assert {executor["container"]["image"] for executor in executors} == {IMAGE}
+
+
+def test_no_reference_dangles(spec):
+    defined, executors = spec["components"], spec["deploymentSpec"]["executors"]
+    assert {c["executorLabel"] for c in defined.values() if "executorLabel" in c} == set(executors)
+    used = {task["componentRef"]["name"] for task in tasks(spec)}
+    assert used == set(defined)
+    for level in levels(spec):
+        for task in level["dag"]["tasks"].values():
+            check_task(task, level, defined)
+        for name, output in level["dag"].get("outputs", {}).get("artifacts", {}).items():
+            (selector,) = output["artifactSelectors"]
+            producer = level["dag"]["tasks"][selector["producerSubtask"]]
+            outputs = defined[producer["componentRef"]["name"]]["outputDefinitions"]["artifacts"]
+            assert selector["outputArtifactKey"] in outputs
+            assert name in level["outputDefinitions"]["artifacts"]
+
+
+def check_task(task: dict, level: dict, defined: dict) -> None:
+    """Assert that a task's inputs are ports of its component, and come from where there is such an output."""
+    siblings = level["dag"]["tasks"]
+    assert set(task.get("dependentTasks", ())) <= set(siblings)
+    inputs = defined[task["componentRef"]["name"]].get("inputDefinitions", {})
+    for kind, name_of_kind in (("artifacts", "Artifact"), ("parameters", "Parameter")):
+        given = task.get("inputs", {}).get(kind, {})
+        ports = inputs.get(kind, {})
+        required = {name for name, port in ports.items() if not port.get("isOptional")}
+        # kfp adds an input for each output that stands inside a list.
+        assert required <= set(given)
+        assert {name for name in given if not name.startswith("pipelinechannel--")} <= set(ports)
+        for source in given.values():
+            if produced := source.get(f"taskOutput{name_of_kind}"):
+                assert produced["producerTask"] in task["dependentTasks"]
+                producer = defined[siblings[produced["producerTask"]]["componentRef"]["name"]]
+                key = produced[f"output{name_of_kind}Key"]
+                assert key in producer["outputDefinitions"][kind]
+            elif handed := source.get(f"componentInput{name_of_kind}"):
+                assert handed in level["inputDefinitions"][kind]
+            else:
+                assert "runtimeValue" in source
+
+
+def test_the_code_digest_is_in_the_cache_key_of_every_task(spec):
+    """In a cell's text, in what `collect` takes of the texts, or as a constant of its own."""
+    for task in tasks(spec):
+        inputs = task["inputs"]["parameters"]
+        if "code" in inputs:
+            assert inputs["code"]["runtimeValue"]["constant"] == code_digest()
+        elif "version" in inputs:
+            assert any(f'["{name}"]' in inputs["version"]["parameterExpressionSelector"] for name in (CODE, ADDRESSES))
+        else:
+            assert text_of(task) or "cells" in inputs
+
+
+def test_the_run_form_asks_for_seed_overrides_and_name(spec, preset):
+    fields = spec["root"]["inputDefinitions"]["parameters"]
+    assert {name: (field["parameterType"], field["defaultValue"]) for name, field in fields.items()} == {
+        "seed": ("NUMBER_INTEGER", 0),
+        "overrides": ("STRING", "{}"),
+        "run_name": ("STRING", preset.name),
+    }
+
+
+def test_a_pipeline_stays_under_its_caps(spec, pods, compiled):
+    assert len(tasks(spec)) <= MAX_TASKS
+    assert workflow_bytes(spec, pods) <= MAX_WORKFLOW_BYTES
+    assert max(path.stat().st_size for path in compiled.values()) <= MAX_YAML_BYTES
+
+
+def test_a_nested_pipelines_records_fit_into_one_argument(spec):
+    for task in tasks(spec):
+        inputs = task["inputs"]["parameters"]
+        # Twice: once as an input of its own, once inside the list.
+        records = sum(name.startswith("pipelinechannel--") for name in inputs)
+        constants = sum(len(str(value["runtimeValue"])) for value in inputs.values() if "runtimeValue" in value)
+        assert 2 * records * RECORD_BYTES + 2 * constants < MAX_ARGUMENT_BYTES
+
+
+def test_a_compiled_pipeline_holds_no_path_of_this_machine(compiled):
+    for path in compiled.values():
+        text = path.read_text()
+        assert str(Path(__file__).parents[2]) not in text
+        assert str(Path.home()) + "/" not in text
+        assert sys.prefix not in text
+
+
+def test_compiling_twice_gives_the_same_bytes(compiled, tmp_path):
+    assert command("digits", tmp_path / "again.yaml", "--experiments", PARTS[0]).returncode == 0
+    assert (tmp_path / "again.yaml").read_bytes() == compiled["digits", PARTS[0]].read_bytes()
+
+
+@pytest.mark.parametrize("words", [(), ("--experiments", "E1,E2", "--repetitions", "2")])
+def test_more_cells_than_a_workflow_holds_are_refused_and_nothing_is_written(words, tmp_path):
+    done = command("digits", tmp_path / "paper.yaml", *words)
+    assert done.returncode == 2
+    assert re.fullmatch(
+        r"error: .*KiB as an Argo workflow.*--experiments E1,E2, or fewer --repetitions.*\n", done.stderr
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("repetitions", [0, 19])
+def test_a_number_of_repetitions_that_no_pipeline_takes_is_an_error(repetitions, tmp_path):
+    with pytest.raises(ConfigError, match="a pipeline takes 1 to 18"):
+        write(tmp_path / "paper.yaml", load_preset("digits", TINY), repetitions=repetitions)
+
+
+def test_two_repetitions_of_a_small_experiment_are_two_nested_pipelines(tmp_path):
+    path = tmp_path / "paper.yaml"
+    write(path, load_preset("digits", [*TINY, "paradigms=supervised", "features=natural,non_robust"]), repetitions=2)
+    names = {task["taskInfo"]["name"] for task in read(path)["root"]["dag"]["tasks"].values()}
+    assert names == {"configure", "prepare data", "repetition 1", "repetition 2", "report"}
+
+
+def test_a_place_that_cannot_be_written_is_a_one_line_error(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StorageError, match=r"choose a folder, not a file|cannot write"):
+        write(tmp_path / "file" / "paper.yaml", load_preset("digits", SMALL))
+
+
+def run_in_kfp(preset: Preset, folder: Path, *, repetitions: int = 1, **form: Any) -> None:
+    """Run a pipeline's tasks as processes of this machine; `form`: what the run form says."""
+    write(folder / "paper.yaml", preset, image="python", repetitions=repetitions, profile=load_profile("cpu"))
+    root = str(folder / "kfp")
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root, enable_caching=True)
+    components.load_component_from_file(str(folder / "paper.yaml"))(**form)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_two_repetitions_by_the_run_form_give_the_bytes_of_the_one_machine_run(tmp_path):
+    """Every stage: test_docker_pipeline.py, in containers."""
+    settings = [*TINY, "paradigms=supervised", "features=natural"]
+    run_in_kfp(load_preset("digits", settings), tmp_path, repetitions=2, seed=3, overrides='{"attack.pgd_steps": 3}')
+    same = load_preset("digits", [*settings, "attack.pgd_steps=3"])
+    plan = run_experiment(same, seeds=[3, 4], out=tmp_path / "out", jobs=1)
+
+    in_kfp = dict(artifacts(tmp_path / "kfp", "*/*/*/manifest.json"))
+    expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
+    assert set(expected) == set(plan.addresses.values())
+    assert in_kfp == expected
+    (page,) = (tmp_path / "kfp").glob("*/report/html")
+    assert re.search("<svg", page.read_text())
+    assert page.stat().st_size < MAX_PAGE_BYTES
+    assert "<script" not in page.read_text()
+    for attack in (tmp_path / "kfp").glob("*/*attack*/confusion"):
+        assert sum(sum(row["row"]) for row in json.loads(attack.read_text())["confusionMatrix"]["rows"]) == 40
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")
+def test_an_override_runs_again_only_the_cells_that_it_touches(tmp_path):
+    preset = load_preset("digits", [*TINY, "paradigms=supervised,contrastive", "features=natural"])
+    run_in_kfp(preset, tmp_path)
+    (first,) = runs(tmp_path)
+
+    run_in_kfp(preset, tmp_path, overrides='{"probe.epochs": 3}')
+    (second,) = set(runs(tmp_path)) - {first}
+    assert tasks_run(second) == {
+        "configure",
+        "evaluate-natural-features-contrastive-probe-on-natural",
+        "evaluate-natural-features-contrastive-attack-probed-on-natural",
+        "evaluate-natural-features-collect-records",
+        "report",
+    }
+    assert tasks_run(first) == tasks_run(second) | {
+        "prepare-data",
+        "evaluate-natural-features-supervised-pretrain",
+        "evaluate-natural-features-contrastive-pretrain",
+        "evaluate-natural-features-supervised-attack-own-head",
+    }
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("form", "expected"),
+    [
+        ({"overrides": '{"probe.epoch": 3}'}, "probe.epoch: unknown key 'epoch'; probe has: epochs"),
+        ({"overrides": '{"probe.epochs": 0}'}, "probe.epochs: Input should be greater than 0"),
+        ({"overrides": '{"paradigms": ["masked"]}'}, "they change which cells there are"),
+        ({"overrides": "probe.epochs=3"}, "expected a JSON object"),
+        ({"seed": -1}, "--seed -1: expected a whole number of at least 0"),
+        ({"run_name": "Monday's run"}, 'run name "Monday\'s run": expected'),
+    ],
+)
+def test_a_wrong_value_in_the_run_form_fails_in_the_first_task(form, expected, tmp_path, capfd):
+    preset = load_preset("digits", [*TINY, "paradigms=supervised", "features=natural"])
+    with pytest.raises(RuntimeError, match="configure"):
+        run_in_kfp(preset, tmp_path, **form)
+    lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
+    assert any(line.startswith("error: ") and expected in line for line in lines)
+    (run,) = runs(tmp_path)
+    assert tasks_run(run) == {"configure"}
+
+
+def runs(folder: Path) -> list[Path]:
+    """Return the folder of each run; the cache is hidden among them."""
+    return [run for run in (folder / "kfp").iterdir() if not run.name.startswith(".")]
+
+
+def tasks_run(run: Path) -> set[str]:
+    """Return the tasks that were not taken from the cache: each of them has a folder."""
+    return {folder.name for folder in run.iterdir()}
+
+
+def artifacts(root: Path, pattern: str) -> Iterator[tuple[str, dict]]:
+    """Yield the address and the files, with their digests, of every artifact; gathered records lie deeper."""
+    for path in root.glob(pattern):
+        manifest = read_manifest(path.parent)
+        if manifest["files"]:
+            yield manifest["address"], manifest["files"]

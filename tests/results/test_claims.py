@@ -1,0 +1,422 @@
+"""The claims' verdicts on rows that support, contradict or leave them open."""
+
+import random
+from collections.abc import Mapping
+
+import pytest
+
+from realfeatures.errors import ConfigError
+from realfeatures.experiment.claims import (
+    FAR_ABOVE_CHANCE,
+    LARGELY,
+    POOR,
+    WIDELY,
+    claims_for,
+)
+from realfeatures.experiment.experiments import standard_readout
+from realfeatures.experiment.measures import (
+    Comparison,
+    Mean,
+    Measure,
+    matched,
+)
+from realfeatures.experiment.vocabulary import ADVERSARIAL, Features, Paradigm
+from realfeatures.results.estimates import Measurements
+from realfeatures.results.judging import judge_comparison, seed_allowance
+from realfeatures.results.statistics.intervals import wilson_interval
+from realfeatures.results.verdicts import (
+    Verdict,
+    as_json,
+    judge,
+    judge_all,
+)
+
+USUAL = {
+    ("natural", "natural"): {
+        "supervised": 0.99,
+        "contrastive": 0.98,
+        "masked": 0.97,
+        "diffusion": 0.97,
+        ADVERSARIAL: 0.98,
+    },
+    ("robust", "robust"): {"supervised": 0.97, "contrastive": 0.97, "masked": 0.93, "diffusion": 0.95},
+    ("non_robust", "non_robust"): {"supervised": 0.68, "contrastive": 0.30, "masked": 0.24, "diffusion": 0.32},
+    ("none", "natural"): {"pixels": 0.90},
+    ("untrained", "natural"): dict.fromkeys(map(str, Paradigm), 0.88),
+}
+UNDER_ATTACK = {"supervised": 0.15, "contrastive": 0.2, "masked": 0.04, "diffusion": 0.2, ADVERSARIAL: 0.8}
+
+
+def row(paradigm: str, features: str, probe: str, value: float, *, seed: int, n: int, **attack: object) -> dict:
+    interval = wilson_interval(round(value * n), n)
+    return {
+        "paradigm": paradigm,
+        "features": features,
+        "probe_features": probe,
+        "attack": "none",
+        "norm": "none",
+        "epsilon": 0.0,
+        "protocol": "natural",
+        "readout": str(standard_readout(paradigm, features, probe)),
+        "seed": seed,
+        "cell": f"{seed}/{paradigm}/{features}/{probe}",
+        "n": n,
+        "value": interval.value,
+        "low": interval.low,
+        "high": interval.high,
+        **attack,
+    }
+
+
+def rows(
+    *, seeds: int = 2, n: int = 500, changes: Mapping[tuple[str, str], float] | None = None, epsilon: float = 0.5
+) -> list[dict]:
+    """Return rows like those of the digits preset, with the matched cells in `changes` at other accuracies."""
+    found = []
+    for seed in range(seeds):
+        for (features, probe), values in USUAL.items():
+            for paradigm, value in values.items():
+                value = (changes or {}).get((paradigm, features), value)
+                found.append(row(paradigm, features, probe, value, seed=seed, n=n))
+        for paradigm, value in UNDER_ATTACK.items():
+            value = (changes or {}).get((paradigm, "autoattack"), value)
+            attack = {"attack": "autoattack", "norm": "L2", "epsilon": epsilon}
+            features = "natural" if paradigm == ADVERSARIAL else "robust"
+            found.append(row(paradigm, features, features, value, seed=seed, n=100, **attack))
+    return found
+
+
+def verdicts(found: list[dict], classes: int = 10) -> dict[str, Verdict]:
+    return {one.claim.id: one for one in judge_all(found, classes=classes)}
+
+
+def test_numbers_like_the_papers_support_its_first_four_claims() -> None:
+    assert [verdicts(rows())[name].verdict for name in ("C1", "C2", "C3", "C4")] == ["supported"] * 4
+
+
+@pytest.mark.parametrize(
+    ("claim", "changes"),
+    [
+        ("C1", {("supervised", "non_robust"): 0.12}),
+        ("C2", {("masked", "non_robust"): 0.80}),
+        ("C3", {("diffusion", "robust"): 0.50, ("diffusion", "autoattack"): 0.0}),
+        ("C4", {("contrastive", "autoattack"): 0.90}),
+    ],
+)
+def test_one_comparison_that_fails_contradicts_the_claim(claim: str, changes: dict) -> None:
+    found = verdicts(rows(changes=changes))
+    assert found[claim].verdict == "contradicted"
+    paradigm = next(iter(changes))[0]
+    about = [reason for reason in found[claim].reasons if not reason.startswith("above the better control")]
+    assert about
+    assert all(reason.startswith(paradigm) for reason in about)
+    others = {name: found[name].verdict for name in ("C1", "C2", "C3", "C4") if name != claim}
+    # Where supervised learning keeps nothing, the others keep more than it does.
+    assert others == dict.fromkeys(others, "supported") | ({"C2": "contradicted"} if claim == "C1" else {})
+
+
+@pytest.mark.parametrize(
+    ("claim", "changes"),
+    [
+        ("C1", {("supervised", "non_robust"): 0.30}),
+        ("C2", {("masked", "non_robust"): 0.1 + 0.5 * 0.87}),
+        ("C3", {("diffusion", "robust"): 0.1 + 0.75 * 0.87}),
+        ("C4", {("contrastive", "autoattack"): 0.5 * 0.97}),
+    ],
+)
+def test_numbers_at_the_threshold_are_inconclusive(claim: str, changes: dict) -> None:
+    assert verdicts(rows(changes=changes))[claim].verdict == "inconclusive"
+
+
+@pytest.mark.parametrize(("seeds", "allowance"), [(1, WIDELY), (2, WIDELY / 2**0.5), (3, 0.0)])
+def test_few_seeds_decide_only_where_their_interval_is_wide_of_the_threshold(seeds: int, allowance: float) -> None:
+    n = 2000
+
+    def verdict(beyond: float) -> str:
+        """Return C1's for a lower bound that lies this far beyond the threshold."""
+        wanted = 0.1 + FAR_ABOVE_CHANCE + beyond
+        accuracy = next(k / n for k in range(n) if wilson_interval(k, n).low >= wanted)
+        found = rows(seeds=seeds, n=n, changes={("supervised", "non_robust"): accuracy})
+        return judge(claims_for(found)[0], Measurements(found), classes=10).verdict
+
+    assert seed_allowance(seeds) == pytest.approx(allowance)
+    assert verdict(allowance + 0.001) == "supported"
+    assert verdict(allowance - 0.001) == ("inconclusive (one seed)" if seeds == 1 else "inconclusive")
+
+
+def test_few_seeds_contradict_as_they_support() -> None:
+    for seeds in (1, 2):
+        found = verdicts(rows(seeds=seeds, changes={("supervised", "non_robust"): 0.1}))
+        assert found["C1"].verdict == "contradicted"
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 3])
+@pytest.mark.parametrize("claim", ["C1", "C2"])
+def test_seeds_that_vary_by_five_points_around_the_threshold_are_seldom_taken_for_a_decision(
+    claim: str, seeds: int
+) -> None:
+    draw = random.Random(0)
+    natural, n = 0.95, 1000
+    threshold = 0.1 + (FAR_ABOVE_CHANCE if claim == "C1" else POOR * (natural - 0.1))
+    measure = matched("supervised" if claim == "C1" else "masked", "non_robust")
+    comparison = next(
+        one
+        for one in next(c for c in claims_for([]) if c.id == claim).comparisons
+        if one.measure == measure and one.like is None
+    )
+
+    def decides() -> bool:
+        found = [row("pixels", "none", "natural", 0.5, seed=seed, n=n) for seed in range(seeds)]
+        for seed in range(seeds):
+            accuracy = draw.gauss(threshold, 0.05)
+            correct = sum(draw.random() < accuracy for _ in range(n)) / n
+            found.append(row(measure.paradigm, "natural", "natural", natural, seed=seed, n=n))
+            found.append(row(measure.paradigm, "non_robust", "non_robust", correct, seed=seed, n=n))
+        return judge_comparison(comparison, Measurements(found), classes=10).outcome != "undecided"
+
+    assert sum(decides() for _ in range(100)) <= 8  # at most 5 % are expected: above 8 of 100 once in 15 runs of chance
+
+
+def test_seeds_that_disagree_decide_nothing() -> None:
+    found = rows(seeds=1) + [{**one, "seed": 1} for one in rows(seeds=1, changes={("supervised", "non_robust"): 0.12})]
+    assert verdicts(found)["C1"].verdict == "inconclusive"
+
+
+def test_more_images_decide_what_fewer_leave_open() -> None:
+    changes = {("masked", "non_robust"): 0.42}
+    assert verdicts(rows(changes=changes, n=100))["C2"].verdict == "inconclusive"
+    assert verdicts(rows(changes=changes, n=10000))["C2"].verdict == "supported"
+
+
+def test_equal_shares_are_no_contrast_between_paradigms() -> None:
+    everywhere = {
+        (paradigm, features): value
+        for paradigm in Paradigm
+        for features, value in (("non_robust", 0.36), ("natural", 0.98))
+    }
+    found = verdicts(rows(seeds=4, n=2000, changes=everywhere))
+    assert (found["C1"].verdict, found["C2"].verdict) == ("supported", "inconclusive")
+    outcomes = [(one.comparison.like is not None, one.outcome) for one in found["C2"].judged]
+    assert outcomes == [(False, "supports")] * 3 + [(True, "undecided")] * 3
+
+
+def test_a_paradigm_that_keeps_more_than_supervised_learning_contradicts_the_contrast() -> None:
+    found = verdicts(
+        rows(seeds=3, n=2000, changes={("supervised", "non_robust"): 0.34, ("masked", "non_robust"): 0.44})
+    )
+    assert found["C2"].verdict == "contradicted"
+    assert found["C2"].reasons[0].startswith("masked keeps 39 % of natural's accuracy above chance on non_robust,")
+
+
+def test_a_share_of_nothing_above_chance_is_undecided() -> None:
+    found = rows(changes={("supervised", "natural"): 0.1, ("pixels", "none"): 0.05, ("supervised", "untrained"): 0.05})
+    contrast = [one for one in verdicts(found)["C2"].judged if one.comparison.like]
+    assert [(one.outcome, one.quantity) for one in contrast] == [("undecided", None)] * 3
+
+
+@pytest.mark.parametrize("natural", [0.85, 0.89, 0.91])
+def test_a_paradigm_that_is_not_clearly_better_than_raw_pixels_is_not_judged(natural: float) -> None:
+    found = verdicts(rows(changes={("masked", "natural"): natural, ("masked", "non_robust"): 0.80}))
+    assert found["C2"].verdict == "inconclusive"
+    reason = found["C2"].reasons[0]
+    assert reason.startswith(f"masked cannot be judged: {100 * natural:.1f} % [")
+    assert "on natural, raw pixels 90.0 % [87.1, 92.3]: the difference, " in reason
+    assert reason.endswith("is not wholly above zero")
+
+
+def test_an_untrained_encoder_that_is_better_than_raw_pixels_is_the_bar() -> None:
+    found = verdicts(rows(changes={("masked", "untrained"): 0.965}))["C3"]
+    assert found.verdict == "inconclusive"
+    assert any(reason.startswith("masked cannot be judged") for reason in found.reasons)
+    [reason] = [reason for reason in found.reasons if reason.startswith("masked cannot be judged")]
+    assert "untrained masked encoder 96.4 % [" in reason or "untrained masked encoder 96.6 % [" in reason
+
+
+def test_the_lead_over_the_better_control_stands_in_what_decided() -> None:
+    reasons = verdicts(rows())["C1"].reasons
+    assert reasons[-1].startswith("above the better control on natural: supervised by 9.0 points [")
+    assert reasons[-1].endswith("(raw pixels)")
+
+
+def test_without_any_control_usefulness_is_not_tested() -> None:
+    found = verdicts([one for one in rows() if one["features"] not in ("none", "untrained")])
+    assert [found[claim].verdict for claim in ("C1", "C2", "C3")] == ["not tested"] * 3
+    assert (
+        "a control without pretraining (pixels with a probe on natural or supervised on untrained with a probe"
+        in found["C1"].reasons[0]
+    )
+
+
+@pytest.mark.parametrize("control", ["none", "untrained"])
+def test_one_of_the_two_controls_is_enough(control: str) -> None:
+    found = verdicts([one for one in rows() if one["features"] != control])
+    assert found["C1"].verdict == "supported"
+
+
+def test_an_encoder_that_learned_nothing_from_robust_says_nothing_of_robustness() -> None:
+    found = verdicts(rows(changes={("masked", "robust"): 0.3, ("masked", "autoattack"): 0.0}))["C4"]
+    assert found.verdict == "inconclusive"
+    assert found.reasons[0].startswith("masked cannot be judged: 30.0 % [26.1, 34.2] on robust, chance 10.0 %:")
+    assert found.reasons[0].endswith("is not wholly above 20 points")
+
+
+def test_the_robust_source_stands_beside_the_encoders_that_fail() -> None:
+    found = verdicts(rows())["C4"]
+    assert found.verdict == "supported"
+    assert found.reasons[-1] == (
+        "control, the adversarial source: 80.0 % [71.1, 86.7] of 98.0 % [96.4, 98.9] clean,"
+        " 82 % of it kept under AutoAttack L2 0.5"
+    )
+
+
+@pytest.mark.parametrize("kept", [0.1, LARGELY * 0.98])
+def test_an_epsilon_that_breaks_the_robust_source_too_supports_nothing(kept: float) -> None:
+    found = verdicts(rows(changes={(ADVERSARIAL, "autoattack"): kept}))["C4"]
+    assert found.verdict == "inconclusive"
+    assert found.reasons[-1].endswith("not surely more than 50 %: it may break robust models too, and supports nothing")
+
+
+def test_a_control_that_was_not_measured_supports_nothing() -> None:
+    found = verdicts([one for one in rows() if one["paradigm"] != ADVERSARIAL])["C4"]
+    assert found.verdict == "inconclusive"
+    assert found.reasons[-1].startswith("control, the adversarial source: not measured under AutoAttack L2 0.5")
+
+
+def test_encoders_that_survive_contradict_without_a_control() -> None:
+    survivors = rows(changes={("contrastive", "autoattack"): 0.9, (ADVERSARIAL, "autoattack"): 0.1})
+    found = verdicts(survivors)["C4"]
+    assert found.verdict == "contradicted"
+    assert [reason.split(":")[0] for reason in found.reasons] == ["contrastive"]
+
+
+def test_an_attack_without_a_valid_control_leaves_the_decision_to_the_others() -> None:
+    broken = rows(changes={(ADVERSARIAL, "autoattack"): 0.1})
+    linf = [{**one, "norm": "Linf", "epsilon": 8 / 255} for one in broken if one["attack"] == "autoattack"]
+    found = verdicts([*rows(), *linf])["C4"]
+    assert found.verdict == "supported"
+    assert {(one.comparison.measure.norm, one.outcome) for one in found.judged} == {
+        ("L2", "supports"),
+        ("Linf", "uncontrolled"),
+    }
+    assert [reason for reason in found.reasons if reason.startswith("control") and "supports nothing" in reason]
+
+
+@pytest.mark.parametrize("claim", ["C5", "C6", "C7"])
+def test_claims_without_cells_are_not_tested_and_say_what_is_missing(claim: str) -> None:
+    found = verdicts(rows())[claim]
+    assert found.verdict == "not tested"
+    assert found.missing
+    assert found.reasons[0].startswith("not measured: ")
+
+
+def test_a_paradigm_that_was_not_run_leaves_its_claims_untested() -> None:
+    found = verdicts([one for one in rows() if one["paradigm"] != "masked"])
+    assert [one.claim.id for one in found.values() if one.verdict != "not tested"] == ["C1"]
+    assert found["C2"].missing == ("masked on non_robust", "masked on natural")
+
+
+def test_without_autoattack_its_claim_is_not_tested() -> None:
+    found = verdicts([one for one in rows() if one["attack"] != "autoattack"])["C4"]
+    assert (found.verdict, len(found.missing)) == ("not tested", 1)
+
+
+def test_autoattack_is_judged_at_the_largest_epsilon_of_each_norm() -> None:
+    weak = rows(epsilon=0.25, changes=dict.fromkeys(((p, "autoattack") for p in Paradigm), 0.9))
+    linf = [{**one, "norm": "Linf", "epsilon": 8 / 255} for one in rows() if one["attack"] == "autoattack"]
+    found = verdicts([*weak, *rows(), *linf])["C4"]
+    measured = {(one.comparison.measure.norm, one.comparison.measure.epsilon) for one in found.judged}
+    assert measured == {("L2", 0.5), ("Linf", 8 / 255)}
+    assert found.verdict == "supported"
+
+
+def test_a_seed_that_lacks_one_of_the_cells_is_left_out() -> None:
+    found = rows()
+    found.remove(next(one for one in found if one["features"] == "natural" and one["paradigm"] == "masked"))
+    judged = {one.comparison.measure.paradigm: one.seeds for one in verdicts(found)["C2"].judged[:3]}
+    assert judged == {"contrastive": (0, 1), "masked": (1,), "diffusion": (0, 1)}
+
+
+def test_an_unknown_data_set_has_no_chance_to_compare_with() -> None:
+    found = verdicts(rows(), classes=0)["C1"]
+    assert (found.verdict, found.missing) == ("not tested", ("the number of classes",))
+
+
+def test_a_quantity_is_what_its_comparison_says() -> None:
+    judged = next(one for one in verdicts(rows())["C2"].judged if one.comparison.measure.paradigm == "masked")
+    assert judged.quantity is not None
+    assert judged.quantity.value == pytest.approx((0.24 - 0.1) - 0.5 * (0.97 - 0.1))
+    [contrast] = [
+        one
+        for one in verdicts(rows())["C2"].judged
+        if one.comparison.measure.paradigm == "masked" and one.comparison.like
+    ]
+    assert contrast.quantity is not None
+    assert contrast.quantity.value == pytest.approx((0.24 - 0.1) - (0.68 - 0.1) / (0.99 - 0.1) * (0.97 - 0.1))
+
+
+@pytest.mark.parametrize(
+    ("paradigm", "features", "message"),
+    [
+        ("hypnosis", "natural", "paradigm 'hypnosis'; expected one of: supervised, contrastive"),
+        ("supervised", "imaginary", "features 'imaginary'; expected one of: natural, robust"),
+    ],
+)
+def test_a_claim_with_an_unknown_name_is_an_error(paradigm: str, features: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=message):
+        Comparison(measure=Measure(paradigm=paradigm, features=features, probe_features="natural"))
+
+
+def test_every_claim_prints_its_rule_and_its_numbers() -> None:
+    claims = claims_for(rows())
+    assert [claim.id for claim in claims] == ["C1", "C2", "C3", "C4", "C5", "C6", "C7"]
+    assert all(claim.rule and claim.source for claim in claims)
+    described = as_json(verdicts(rows())["C1"])
+    assert described["decided"].startswith("supervised: 68.0 % [63.8, 71.9] on non_robust, chance 10.0 %; above the")
+    assert described["comparisons"][0]["margin"] == FAR_ABOVE_CHANCE
+
+
+def test_matched_names_one_set_twice() -> None:
+    assert matched("masked", Features.ROBUST).probe_features == "robust"
+
+
+@pytest.mark.parametrize(
+    ("cell", "why"),
+    [
+        ({"features": "none"}, "raw pixels, and nothing else, have features 'none'"),
+        ({"paradigm": "pixels"}, "raw pixels, and nothing else, have features 'none'"),
+        ({"paradigm": "adversarial", "features": "robust"}, "the adversarial source is trained on natural"),
+        ({"readout": "own_head"}, "only a supervised model, on the set that it was trained on, has an own head"),
+        ({"paradigm": "supervised", "features": "robust", "readout": "own_head"}, "has an own head"),
+        ({"readout": "linear_probe_t5"}, "only a diffusion encoder has timesteps"),
+        ({"features": "d_det"}, "only supervised encoders are trained on d_det"),
+        ({"attack": "pgd"}, "an attack has a norm and an epsilon above 0"),
+        ({"norm": "L2", "epsilon": 0.5}, "a clean accuracy neither"),
+        ({"readout": "oracle"}, "readout 'oracle'; expected one of: own_head"),
+        ({"attack": "magic", "norm": "L2", "epsilon": 0.5}, "attack 'magic'; expected one of: none, pgd"),
+        ({"protocol": "moon"}, "protocol 'moon'; expected one of: natural, robust_set"),
+    ],
+)
+def test_a_cell_that_no_grid_can_have_is_an_error_at_construction(cell: dict, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        Measure(**{"paradigm": "masked", "features": "natural", "probe_features": "natural", **cell})
+
+
+@pytest.mark.parametrize("measures", [(), (matched("masked", "robust"),), (matched("masked", "robust"),) * 2])
+def test_a_mean_of_less_than_two_measurements_is_an_error(measures: tuple[Measure, ...]) -> None:
+    with pytest.raises(ConfigError, match="expected two or more different measurements"):
+        Mean(measures)
+
+
+def test_a_measurement_names_what_is_not_usual_of_it() -> None:
+    usual = matched("masked", "robust", attack="pgd", norm="L2", epsilon=0.5)
+    assert str(usual) == "masked on robust under pgd L2 0.5"
+    assert (usual.readout, matched("supervised", "robust").readout) == ("linear_probe", "own_head")
+    odd = Measure(paradigm="diffusion", features="untrained", probe_features="natural", readout="linear_probe_t5")
+    assert str(odd) == "diffusion on untrained with a probe on natural read by linear_probe_t5"
+
+
+def test_readouts_and_protocols_are_different_measurements() -> None:
+    plain = row("masked", "natural", "natural", 0.9, seed=0, n=100)
+    others = [{**plain, "readout": "knn", "value": 0.5}, {**plain, "protocol": "robust_set", "value": 0.1}]
+    [sample] = Measurements([plain, *others]).together([matched("masked", "natural")]).values()
+    assert sample.counts == ((90, 100),)

@@ -1,0 +1,234 @@
+"""PGD against its invariants, and against linear models, whose optimum is known."""
+
+import math
+
+import pytest
+import torch
+from checks import check_attack_raises_loss
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from realfeatures.experiment.config import PGDConfig
+from realfeatures.experiment.vocabulary import Norm
+from realfeatures.science.attacks.pgd import (
+    ascend,
+    ball,
+    pgd,
+    targeted,
+    untargeted,
+)
+
+NORMS = list(Norm)
+
+
+def generator(seed: int = 0) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def small_cnn(*, channels: int = 3, classes: int = 5) -> nn.Sequential:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = nn.Sequential(
+            nn.Conv2d(channels, 8, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4),
+            nn.Flatten(),
+            nn.Linear(128, classes),
+        )
+    return model.eval().requires_grad_(False)
+
+
+def config(norm: Norm, epsilon: float, *, steps: int = 10, relative_step: float = 0.25) -> PGDConfig:
+    return PGDConfig(norm=norm, epsilon=epsilon, step_size=max(relative_step * epsilon, 1e-6), steps=steps)
+
+
+def length(perturbation: Tensor, norm: Norm) -> Tensor:
+    order = 2 if norm is Norm.L2 else math.inf
+    return torch.linalg.vector_norm(perturbation.flatten(1).double(), ord=order, dim=1)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_pgd_raises_the_loss_of_every_image(norm):
+    model, images = small_cnn(), torch.rand(16, 3, 8, 8, generator=generator())
+    objective = untargeted(model, model(images).argmax(1))
+    threat = config(norm, 0.5 if norm is Norm.L2 else 0.03)
+    check_attack_raises_loss(lambda x: pgd(objective, x, threat=threat, generator=generator(1)), objective, images)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_targeted_pgd_lowers_the_loss_of_the_target(norm):
+    model, images = small_cnn(), torch.rand(16, 3, 8, 8, generator=generator())
+    targets = (model(images).argmax(1) + 1) % 5
+    threat = config(norm, 0.5 if norm is Norm.L2 else 0.03)
+    adversarial = pgd(targeted(model, targets), images, threat=threat, generator=None)
+    loss = untargeted(model, targets)
+    assert (loss(adversarial) < loss(images)).all()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    norm=st.sampled_from(NORMS),
+    epsilon=st.floats(0, 4),
+    relative_step=st.floats(0.05, 5),
+    shape=st.tuples(st.integers(1, 4), st.just(3), st.integers(4, 9), st.integers(4, 9)),
+    channels_last=st.booleans(),
+    seed=st.integers(0, 1000),
+)
+def test_pgd_stays_inside_the_ball_and_the_box(norm, epsilon, relative_step, shape, channels_last, seed):
+    images = torch.rand(shape, generator=generator(seed))
+    images = images.round() if seed % 2 else images  # half of the time on the box's faces
+    if channels_last:
+        images = images.to(memory_format=torch.channels_last)
+    original = images.clone()
+    objective = untargeted(small_cnn(), torch.zeros(len(images), dtype=torch.long))
+    threat = config(norm, epsilon, steps=3, relative_step=relative_step)
+    for start in (None, generator(seed)):
+        adversarial = pgd(objective, images, threat=threat, generator=start)
+        assert (length(adversarial - images, norm) <= epsilon * (1 + 1e-5) + 1e-6).all()
+        assert adversarial.min() >= 0
+        assert adversarial.max() <= 1
+        assert not adversarial.requires_grad
+        assert adversarial.dtype == torch.float32
+    assert torch.equal(images, original)
+    assert not images.requires_grad
+
+
+@pytest.mark.parametrize(("norm", "dual_order"), [(Norm.L2, 2), (Norm.LINF, 1)])
+@pytest.mark.parametrize("start", [None, 3], ids=["at the image", "random"])
+def test_pgd_finds_the_optimum_of_a_linear_model(norm, dual_order, start):
+    """Around grey the box is far: the margin w.x can rise by epsilon times the dual norm of w."""
+    weight = torch.randn(3 * 6 * 6, generator=generator(2))
+    images = torch.full((4, 3, 6, 6), 0.5)
+    epsilon = 0.3
+    rise = epsilon * torch.linalg.vector_norm(weight, ord=dual_order)
+
+    def margin(x: Tensor) -> Tensor:
+        return x.flatten(1) @ weight
+
+    random_start = None if start is None else generator(start)
+    adversarial = pgd(margin, images, threat=config(norm, epsilon, steps=100), generator=random_start)
+    torch.testing.assert_close(margin(adversarial) - margin(images), rise.expand(4), rtol=1e-4, atol=0)
+
+
+def test_pgd_finds_the_optimum_of_a_linear_model_at_the_box():
+    """At a black image an Linf attack can only brighten: the sum of the positive weights is the optimum."""
+    weight = torch.randn(3 * 6 * 6, generator=generator(2))
+    images = torch.zeros(2, 3, 6, 6)
+    adversarial = pgd(lambda x: x.flatten(1) @ weight, images, threat=config(Norm.LINF, 0.1), generator=generator())
+    expected = 0.1 * weight.clamp_min(0).sum()
+    torch.testing.assert_close(adversarial.flatten(1) @ weight, expected.expand(2), rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_zero_gradient_moves_nothing(norm):
+    images = torch.rand(3, 1, 5, 5, generator=generator())
+    adversarial = pgd(lambda x: (x * 0).sum((1, 2, 3)), images, threat=config(norm, 0.5), generator=None)
+    assert torch.equal(adversarial, images)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_saturated_linear_model_is_broken_like_its_scaled_down_twin(norm):
+    """Weights so large that float32's cross-entropy and its gradient are exactly zero hide nothing."""
+    weight = torch.randn(4, 12, generator=generator())
+    images = torch.rand(32, 3, 2, 2, generator=generator(1)) * 0.2 + 0.4
+    labels = (images.flatten(1) @ weight.T).argmax(1)
+    attack = config(norm, 0.3)
+    broken = {}
+    for scale in (1.0, 1e6):
+
+        def model(x, scale=scale):
+            return scale * (x.flatten(1) @ weight.T)
+
+        adversarial = pgd(untargeted(model, labels), images, threat=attack, generator=None)
+        broken[scale] = (model(adversarial).argmax(1) != labels).float().mean().item()
+    assert broken[1.0] > 0.9
+    assert broken[1e6] >= broken[1.0] - 0.1
+
+
+def test_logits_of_an_ordinary_spread_are_not_touched():
+    logits = torch.randn(8, 5, generator=generator()) * 10
+    labels = torch.arange(8) % 5
+    expected = torch.nn.functional.cross_entropy(logits, labels, reduction="none")
+    assert torch.equal(untargeted(lambda _: logits, labels)(logits), expected)
+
+
+def test_an_l2_step_has_its_length_even_where_the_gradients_square_underflows():
+    gradient = torch.randn(4, 3, 5, 5, generator=generator()) * torch.tensor([1e-30, 1e-10, 1.0, 1e30]).view(4, 1, 1, 1)
+    steps = ball(Norm.L2, 1.0).steepest(gradient)
+    torch.testing.assert_close(length(steps, Norm.L2), torch.ones(4, dtype=torch.float64), rtol=1e-5, atol=0)
+
+
+def test_an_epsilon_of_zero_leaves_the_images_alone():
+    images = torch.rand(3, 3, 5, 5, generator=generator())
+    for norm in NORMS:
+        objective = untargeted(small_cnn(), torch.zeros(3, dtype=torch.long))
+        assert torch.equal(pgd(objective, images, threat=config(norm, 0.0), generator=generator()), images)
+
+
+def test_the_random_start_is_uniform_in_the_l2_ball():
+    """In a d-ball of radius r the mean distance is r d / (d + 1), a coordinate's variance r^2 / (d + 2)."""
+    like = torch.empty(20_000, 1, 2, 3)
+    dimensions, epsilon = 6, 0.7
+    start = ball(Norm.L2, epsilon).random(like, generator())
+    distance = length(start, Norm.L2)
+    assert distance.max() <= epsilon * (1 + 1e-6)
+    assert distance.mean().item() == pytest.approx(epsilon * dimensions / (dimensions + 1), rel=0.005)
+    assert (distance < epsilon / 2).double().mean().item() == pytest.approx(0.5**dimensions, rel=0.25)
+    torch.testing.assert_close(start.mean(0), torch.zeros(1, 2, 3), rtol=0, atol=0.01)
+    torch.testing.assert_close(start.var(0), torch.full((1, 2, 3), epsilon**2 / (dimensions + 2)), rtol=0.05, atol=0)
+
+
+def test_the_random_start_is_uniform_in_the_linf_ball():
+    start = ball(Norm.LINF, 0.2).random(torch.empty(2_000, 3, 2, 2), generator())
+    assert start.abs().max() <= 0.2
+    assert start.mean().item() == pytest.approx(0, abs=0.005)
+    assert start.var().item() == pytest.approx(0.4**2 / 12, rel=0.03)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_projection_is_the_nearest_point_of_the_ball(norm):
+    """No point on the way to any other point of the ball is nearer, so the ball being convex none is."""
+    region = ball(norm, 0.5)
+    outside = torch.randn(50, 1, 3, 3, generator=generator())
+    projected = region.project(outside)
+    assert (length(projected, norm) <= 0.5 + 1e-6).all()
+    torch.testing.assert_close(region.project(projected), projected)
+    towards = region.random(outside, generator(1)) - projected
+    descent = ((outside - projected) * towards).flatten(1).sum(1)
+    assert (descent <= 1e-5).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generator_alone(norm):
+    model, images = small_cnn(), torch.rand(4, 3, 8, 8, generator=generator())
+    objective = untargeted(model, torch.zeros(4, dtype=torch.long))
+    before = torch.random.get_rng_state()
+    first, again, other = (
+        pgd(objective, images, threat=config(norm, 0.1), generator=generator(seed)) for seed in (5, 5, 6)
+    )
+    assert torch.equal(first, again)
+    assert not torch.equal(first, other)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_the_gradient_reaches_the_images_only():
+    model, images = small_cnn().requires_grad_(True), torch.rand(4, 3, 8, 8, generator=generator())
+    objective = untargeted(model, torch.zeros(4, dtype=torch.long))
+    with torch.no_grad():  # as in an evaluation
+        pgd(objective, images, threat=config(Norm.L2, 0.5), generator=None)
+    assert all(weight.grad is None for weight in model.parameters())
+
+
+def test_an_unbounded_ascent_may_start_elsewhere_and_decay_its_steps():
+    """As representation matching does: from other images, with no bound, towards a known image."""
+    goal = torch.rand(3, 3, 5, 5, generator=generator())
+    start = torch.rand(3, 3, 5, 5, generator=generator(1))
+    steps = [0.1 * (1 - step / 200) for step in range(200)]
+    region = ball(Norm.L2, math.inf)
+
+    def closeness(x: Tensor) -> Tensor:
+        return -(x - goal).flatten(1).norm(dim=1)
+
+    reached = ascend(closeness, start, centre=start, region=region, step_sizes=steps)
+    assert (closeness(reached) > 0.05 * closeness(start)).all()
