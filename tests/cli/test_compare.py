@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 
 import jsonschema
 import pytest
+from made_up_rows import IMAGES, over, results
 from seaweedfs import needs_s3
-from test_drift import IMAGES, over, results
 from test_reporting import ROOT
 
 from realfeatures.cli import main as cli
