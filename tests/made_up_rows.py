@@ -3,8 +3,8 @@
 import hashlib
 from typing import Any
 
+from realfeatures.results.build import SCHEMA_VERSION
 from realfeatures.results.earlier import NamedRun, parse_results
-from realfeatures.results.results import SCHEMA_VERSION
 from realfeatures.results.statistics.intervals import wilson_interval
 
 IMAGES = 500

@@ -10,8 +10,8 @@ from typing import Any, ClassVar
 import jsonschema
 import pytest
 from made_up_rows import IMAGES, over, results
+from made_up_run import ROOT
 from seaweedfs import needs_s3
-from test_reporting import ROOT
 
 from realfeatures.cli import main as cli
 from realfeatures.errors import ArtifactError

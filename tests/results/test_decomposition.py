@@ -18,9 +18,9 @@ from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Readout, measurement_name
 from realfeatures.report.decomposition import answers, culprit_of, losses
 from realfeatures.report.tables import MINUS, Accuracy
+from realfeatures.results.build import Experiment, Finished, results_of
 from realfeatures.results.contrasts import contrasts
 from realfeatures.results.flags import FLAGS, Flags
-from realfeatures.results.results import Experiment, Finished, results_of
 from realfeatures.results.statistics.intervals import (
     Interval,
     over_seeds,

@@ -28,10 +28,10 @@ from realfeatures.experiment.vocabulary import (
     Readout,
     measurement_name,
 )
+from realfeatures.results.build import Experiment, Finished, results_of
 from realfeatures.results.estimates import Measurements
 from realfeatures.results.flags import FLAGS, Flags
 from realfeatures.results.judging import Judged, judge_comparison
-from realfeatures.results.results import Experiment, Finished, results_of
 from realfeatures.results.statistics.bootstrap import paired_bootstrap
 from realfeatures.results.statistics.intervals import weighted_difference, wilson_interval
 from realfeatures.results.verdicts import Verdict, as_json, judge_all

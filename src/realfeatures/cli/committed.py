@@ -13,7 +13,7 @@ from typing import Any
 from realfeatures.errors import ArtifactError, RealFeaturesError
 from realfeatures.report.rendering import environment
 from realfeatures.report.sections import Section, sections
-from realfeatures.results.results import RESULTS, SCHEMA_VERSION, load_results
+from realfeatures.results.build import RESULTS, SCHEMA_VERSION, load_results
 from realfeatures.science.artifacts import write_bytes
 
 logger = logging.getLogger(__name__)

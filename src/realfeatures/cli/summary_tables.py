@@ -7,7 +7,7 @@ from realfeatures.experiment.vocabulary import Protocol
 from realfeatures.report.experiment_tables import robustness, usefulness
 from realfeatures.report.rendering import NOT_MEASURED
 from realfeatures.report.tables import Accuracy, Entry, Table
-from realfeatures.results.results import load_results
+from realfeatures.results.build import load_results
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from realfeatures.experiment.experiments import NONE
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.vocabulary import Paradigm
-from realfeatures.results.results import Experiment
+from realfeatures.results.build import Experiment
 
 WIDTH, HEIGHT, GAP = 148, 46, 14
 """Size of a box and the space between two boxes, in the picture's own units."""

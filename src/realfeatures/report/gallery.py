@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from realfeatures.experiment.grid import images_key
 from realfeatures.experiment.vocabulary import Features
-from realfeatures.results.results import Experiment
+from realfeatures.results.build import Experiment
 
 COUNT = 10
 """Images of each set; ten of 64 x 64 pixels in eleven sets are below a megabyte and a half."""

@@ -16,12 +16,7 @@ from realfeatures.report.deviations import DEVIATIONS
 from realfeatures.report.gallery import gallery
 from realfeatures.report.rendering import environment
 from realfeatures.report.sections import sections
-from realfeatures.results.contrasts import contrasts
-from realfeatures.results.drift import drift_json, drift_of
-from realfeatures.results.earlier import NamedRun, parse_results
-from realfeatures.results.flags import Flags
-from realfeatures.results.judging import seed_allowance
-from realfeatures.results.results import (
+from realfeatures.results.build import (
     MEASURED_ROLES,
     RESULTS,
     Experiment,
@@ -29,6 +24,11 @@ from realfeatures.results.results import (
     read_experiment,
     results_of,
 )
+from realfeatures.results.contrasts import contrasts
+from realfeatures.results.drift import drift_json, drift_of
+from realfeatures.results.earlier import NamedRun, parse_results
+from realfeatures.results.flags import Flags
+from realfeatures.results.judging import seed_allowance
 from realfeatures.results.rows import subject_of
 from realfeatures.results.verdicts import RULE, as_json, judge_all
 from realfeatures.science.artifacts import write_bytes

@@ -25,7 +25,7 @@ from realfeatures.experiment.vocabulary import (
     Features,
     Paradigm,
 )
-from realfeatures.results.results import RESULTS, SCHEMA_VERSION
+from realfeatures.results.build import RESULTS, SCHEMA_VERSION
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import RUNS
 

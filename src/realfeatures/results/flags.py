@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from realfeatures.errors import ArtifactError
 from realfeatures.experiment.vocabulary import measurement_name
-from realfeatures.results.results import Experiment
+from realfeatures.results.build import Experiment
 
 FLAGS = "flags.safetensors"
 

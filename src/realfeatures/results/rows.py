@@ -13,7 +13,7 @@ from realfeatures.report.tables import (
     Entry,
     Threat,
 )
-from realfeatures.results.results import MEASURED_ROLES, experiments_of
+from realfeatures.results.build import MEASURED_ROLES, experiments_of
 from realfeatures.results.statistics.intervals import Interval, over_seeds
 
 SHOWN_ADDRESS = 12
