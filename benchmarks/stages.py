@@ -17,13 +17,12 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from realfeatures.experiment.config import Config, PGDConfig
+from realfeatures.experiment.config import Config
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.presets import PRESETS, load_preset
-from realfeatures.experiment.vocabulary import Norm
 from realfeatures.running.cost import INPUT_GRADIENT, estimate, forward_flops
 from realfeatures.science import paradigms
-from realfeatures.science.attacks.pgd import pgd, untargeted
+from realfeatures.science.attacks.pgd import Ball, pgd
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.data.sources import SourceInfo, describe_source
@@ -37,7 +36,7 @@ from realfeatures.science.paradigms.base import (
 
 STEPS = 4
 """Steps of each timing: enough to hide the start of a stage, few enough for a U-Net on a CPU."""
-STANDARD = PGDConfig(norm=Norm.L2, epsilon=0.5, step_size=0.1, steps=STEPS)
+STANDARD = {"ball": Ball("L2", 0.5), "step_size": 0.1, "steps": STEPS}
 
 
 @dataclass(frozen=True)
@@ -114,7 +113,7 @@ def _ratios(config: Config, run: Run, info: SourceInfo, repeats: int) -> list[tu
 
 def _pgd_of(model: torch.nn.Module, images: ImageSet, run: Run) -> Callable[[], object]:
     floats = to_float(images.images)
-    return lambda: pgd(untargeted(model, images.labels), floats, threat=STANDARD, generator=run.generator("bench"))
+    return lambda: pgd(model, floats, images.labels, **STANDARD, generator=run.generator("bench"))
 
 
 def _classifier(name: str, config: Config, run: Run, info: SourceInfo, *, fold: bool = True) -> torch.nn.Module:

@@ -271,3 +271,9 @@ def test_one_class_is_refused_before_the_model_runs():
     one = ImageSet(digits().images[:5], torch.zeros(5, dtype=torch.long), ("0",))
     with pytest.raises(ConfigError, match="expected at least 2"):
         evaluate(config(), Unexpected(), one, Run(seed=1))
+
+
+def test_a_classifier_of_other_classes_is_refused(model):
+    images = ImageSet(images_to_attack().images, images_to_attack().labels, tuple("0123456"))
+    with pytest.raises(ConfigError, match="4 logits, expected 7, one a class; fit the probe again"):
+        evaluate(config(), model, images, Run(seed=1))

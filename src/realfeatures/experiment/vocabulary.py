@@ -115,6 +115,15 @@ class Norm(StrEnum):
     LINF = "Linf"
 
 
+class Attack(StrEnum):
+    """What an accuracy is measured under."""
+
+    NONE = "none"
+    PGD = "pgd"
+    AUTOATTACK = "autoattack"
+    PGD_REPRESENTATION = "pgd_representation"
+
+
 class Config(BaseModel):
     """A frozen piece of configuration: unknown keys are errors, equal content gives an equal digest."""
 

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.config import PGDConfig, SimCLRAugmentationConfig
 from realfeatures.science.attacks.pgd import (
+    Ball,
     Objective,
-    ball,
     iterates,
     untargeted,
 )
@@ -139,7 +139,7 @@ def _curve(
         objectives[attacked],
         images,
         centre=images,
-        region=ball(threat.norm, threat.epsilon),
+        ball=Ball(threat.norm, threat.epsilon),
         step_sizes=repeat(threat.step_size, threat.steps),
     )
     return torch.stack([watch(images), *(watch(reached) for reached in steps)]).cpu()

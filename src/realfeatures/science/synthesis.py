@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from realfeatures.experiment.config import MatchingConfig, RelabellingConfig, TargetedConfig
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.pgd import ascend, ball, targeted
+from realfeatures.science.attacks.pgd import Ball, ascend, targeted
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float, to_uint8
 
@@ -48,7 +48,7 @@ def match_representations(config: MatchingConfig, encoder: nn.Module, natural: I
     """
     natural = natural.to(run.device)
     starts = _starts(config, natural, run)
-    region = ball(Norm.L2, config.delta or math.inf)
+    ball = Ball(Norm.L2, config.delta or math.inf)
     represent = run.mixed(encoder)
 
     def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -60,7 +60,7 @@ def match_representations(config: MatchingConfig, encoder: nn.Module, natural: I
             gap: Tensor = torch.linalg.vector_norm(represent(images) - wanted, dim=1)
             return gap
 
-        found = ascend(lambda x: -distance(x), start, centre=start, region=region, step_sizes=step_sizes)
+        found = ascend(lambda x: -distance(x), start, centre=start, ball=ball, step_sizes=step_sizes)
         crafted = to_uint8(found)
         quantised = _floats(crafted, run)
         with torch.no_grad():
@@ -97,7 +97,7 @@ def perturb_towards_targets(config: TargetedConfig, classifier: nn.Module, natur
             targeted(classify, aim),
             start,
             centre=start,
-            region=ball(config.norm, config.epsilon),
+            ball=Ball(config.norm, config.epsilon),
             step_sizes=step_sizes,
         )
         crafted = to_uint8(found)

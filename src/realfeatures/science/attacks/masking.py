@@ -15,9 +15,9 @@ from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.pgd import (
     TINY,
+    Ball,
     Classifier,
     ascend,
-    ball,
     untargeted,
 )
 
@@ -129,7 +129,7 @@ class _Trial:
             untargeted(self.model, self.labels),
             start,
             centre=self.images,
-            region=ball(self.threat.norm, epsilon),
+            ball=Ball(self.threat.norm, epsilon),
             step_sizes=repeat(self.step_size * epsilon / self.threat.epsilon, steps),
         )
 
@@ -146,14 +146,14 @@ def _look(trial: _Trial) -> dict[str, Tensor]:
 def _surface(trial: _Trial) -> dict[str, Tensor]:
     """Compare a step of epsilon along the gradient with random ones, and with what the gradient promises."""
     loss, images, epsilon = untargeted(trial.model, trial.labels), trial.images, trial.threat.epsilon
-    region = ball(trial.threat.norm, epsilon)
+    ball = Ball(trial.threat.norm, epsilon)
     leaf = images.detach().requires_grad_()
     with torch.enable_grad():
         before = loss(leaf)
         (gradient,) = torch.autograd.grad(before.sum(), leaf)
 
     def step(direction: Tensor) -> Tensor:
-        return (images + epsilon * region.steepest(direction)).clamp(0, 1)
+        return (images + epsilon * ball.steepest(direction)).clamp(0, 1)
 
     def random_direction() -> Tensor:
         return torch.randn(images.shape, generator=trial.generator, device=images.device)
@@ -175,7 +175,7 @@ def _attacks(trial: _Trial) -> dict[str, Tensor]:
     """Return which images survive PGD with more steps and with other epsilons, (M,) bool each."""
     images, epsilon, steps = trial.images, trial.threat.epsilon, trial.steps
     # One random start, scaled to each epsilon: the attacks then differ by epsilon and steps alone.
-    unit = ball(trial.threat.norm, 1.0).random(images, trial.generator)
+    unit = Ball(trial.threat.norm, 1.0).random(images, trial.generator)
 
     def start(radius: float) -> Tensor:
         return (images + radius * unit).clamp(0, 1)
