@@ -18,7 +18,6 @@ from realfeatures.experiment.config import (
     KNNConfig,
     LossCurvesConfig,
     MatchingConfig,
-    PGDConfig,
     PretrainConfig,
     ProbeConfig,
     RelabellingConfig,
@@ -35,7 +34,6 @@ from realfeatures.science.artifacts import (
     InputDir,
     OutputDir,
     read_manifest,
-    write_json,
 )
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import (
@@ -175,30 +173,10 @@ def loss_curves(
 ) -> Outcome:
     """Attack a contrastive encoder's loss and watch cross-entropy, and the other way round."""
     model = probing.load_classifier(encoder, probe, run)
-    linear = cast(nn.Linear, model.head)
-    head = paradigms.load_projection_head(encoder, linear.in_features, run)
-    images = _images(test_set, "test").first(config.images).to(run.device)
-    rows = []
-    for attacked in curves.LOSSES:
-        found = curves.loss_curves(
-            model.encoder,
-            head,
-            linear,
-            images.images,
-            images.labels,
-            attacked=attacked,
-            threat=PGDConfig(norm=config.norm, epsilon=config.epsilon, step_size=config.step_size, steps=config.steps),
-            samples=config.samples,
-            augmentation=config.augmentation,
-            temperature=config.temperature,
-            generator=run.generator("views"),  # the same for both: their curves start at one point
-            batch_size=config.batch_size,
-        )
-        attack_of = {"norm": config.norm.value, "epsilon": config.epsilon, "step_size": config.step_size}
-        step = list(range(config.steps + 1))
-        rows.append({"attacked": attacked, **attack_of, "n": len(images), "step": step, **found})
-    write_json(result / "loss_curves.json", rows)
-    return Outcome("loss_curves", {}, {"loss_curves": rows})
+    head = paradigms.load_projection_head(encoder, cast(nn.Linear, model.head).in_features, run)
+    found = curves.measure(config, model, head, _images(test_set, "test"), run)
+    found.save(result)
+    return Outcome("loss_curves", {}, {"loss_curves": found.rows})
 
 
 STAGES: dict[str, Callable[..., Outcome]] = {
