@@ -64,15 +64,29 @@ class Probe:
         save_tensors(folder / HEAD_FILE, self.linear.state_dict())
 
 
-def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run) -> Probe:
+def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run | None = None) -> Probe:
     """Fit a linear classifier to a frozen encoder's representations of labelled images.
 
     Args:
         config: epochs, batch size and Adam's learning rate, which falls to zero along a cosine.
         encoder: frozen and in eval mode; not one of its weights or buffers changes.
         images: with the labels to learn.
-        run: seed, device, checkpoint and progress.
+        run: seed, device, checkpoint and progress; None: seed 0 on the CPU, and nothing is kept.
+
+    Example: pixels tell a bright image from a dark one.
+        >>> import torch
+        >>> from realfeatures.experiment.config import ProbeConfig
+        >>> from realfeatures.science.data.images import ImageSet
+        >>> from realfeatures.science.probe import fit
+        >>> labels = torch.arange(64) % 2
+        >>> images = torch.randint(128, (64, 1, 4, 4), dtype=torch.uint8) + 64 * labels.view(-1, 1, 1, 1).byte()
+        >>> encoder = torch.nn.Flatten()
+        >>> config = ProbeConfig(epochs=20, batch_size=16, learning_rate=0.1)
+        >>> probe = fit(config, encoder, ImageSet(images, labels, ("dark", "bright")))
+        >>> (probe.linear(encoder(images / 255)).argmax(dim=1) == labels).float().mean().item()
+        1.0
     """
+    run = run or Run(seed=0)
     representations = torch.cat(
         [extract(encoder, images, run, view=_view(config, run, n)) for n in range(config.views)]
     )

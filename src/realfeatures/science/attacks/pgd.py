@@ -153,6 +153,16 @@ def maximise(
 
     Returns:
         (N, C, H, W) float32 in [0, 1], detached.
+
+    Example: each image moves a distance of epsilon towards another one.
+        >>> import torch
+        >>> from realfeatures.science.attacks.pgd import Ball, maximise
+        >>> images, goal = torch.rand(2, 3, 4, 4), torch.rand(2, 3, 4, 4)
+        >>> moved = maximise(
+        ...     lambda x: -(x - goal).flatten(1).norm(dim=1), images, ball=Ball("L2", 0.5), steps=10, step_size=0.1
+        ... )
+        >>> torch.allclose((moved - images).flatten(1).norm(dim=1), torch.tensor(0.5))
+        True
     """
     start = images if generator is None else (images + ball.random(images, generator)).clamp(0, 1)
     return ascend(objective, start, centre=images, ball=ball, step_sizes=repeat(step_size, steps))

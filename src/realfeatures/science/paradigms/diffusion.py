@@ -100,6 +100,14 @@ def noise_prediction_loss(
 
     Returns:
         Scalar. Source: Ho et al. 2020, equation 14 (L_simple).
+
+    Example: on black images, of which sqrt(1 - 0.75) = 1/2 of the noise is left, one who doubles what it sees is right.
+        >>> import torch
+        >>> from realfeatures.science.paradigms.diffusion import noise_prediction_loss
+        >>> clean, noise = torch.zeros(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
+        >>> timesteps, signal_levels = torch.tensor([1, 1]), torch.tensor([1.0, 0.75])
+        >>> noise_prediction_loss(lambda noised, timesteps: 2 * noised, clean, noise, timesteps, signal_levels).item()
+        0.0
     """
     return F.mse_loss(predict(q_sample(clean, noise, signal_levels[timesteps]), timesteps), noise)
 
