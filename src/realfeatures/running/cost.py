@@ -47,7 +47,7 @@ AUTOATTACK_QUERIES = 5000
 """Square attack's queries, each a forward pass."""
 
 MASKING_RUNS = 8
-"""Runs of PGD that the check for gradient masking takes, in runs of the usual length (attacks/masking.py)."""
+"""Runs of PGD that the check for gradient masking takes, in runs of the usual length (attacks/gradient_masking.py)."""
 
 AUTOATTACK_LIKELY_SHARE = 0.2
 """chosen: on digits, AutoAttack did between a twentieth and two fifths of its upper bound."""

@@ -17,7 +17,7 @@ from realfeatures.experiment.vocabulary import Attack, Protocol, measurement_nam
 from realfeatures.science.artifacts import OutputDir, save_tensors
 from realfeatures.science.attacks.autoattack import Version, autoattack, suite
 from realfeatures.science.attacks.autoattack_checks import unseen_draws
-from realfeatures.science.attacks.masking import check_masking
+from realfeatures.science.attacks.gradient_masking import check_gradient_masking
 from realfeatures.science.attacks.pgd import Ball, away_from, maximise, untargeted
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
@@ -129,7 +129,7 @@ class _Evaluator:
         details: dict[str, float] = {}
         for norm in dict.fromkeys(threat.norm for threat in config.pgd):
             threat = max((threat for threat in config.pgd if threat.norm is norm), key=lambda threat: threat.epsilon)
-            masking = check_masking(
+            masking = check_gradient_masking(
                 self.model,
                 to_float(images.images),
                 images.labels,

@@ -39,7 +39,7 @@ UNBOUNDED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class Masking:
+class GradientMasking:
     """What was found on N images.
 
     Attributes:
@@ -59,7 +59,7 @@ class Masking:
     details: dict[str, float]
 
 
-def check_masking(
+def check_gradient_masking(
     model: Classifier,
     images: Tensor,
     labels: Tensor,
@@ -69,7 +69,7 @@ def check_masking(
     step_size: float,
     generator: torch.Generator,
     batch_size: int,
-) -> Masking:
+) -> GradientMasking:
     """Look for signs of gradient masking under one threat model.
 
     It costs 8 * `steps` + 2 passes of images and gradients, so a few dozen images will do.
@@ -85,7 +85,7 @@ def check_masking(
         batch_size: images looked at together.
     """
     if threat.epsilon == 0:
-        return Masking({}, {})
+        return GradientMasking({}, {})
     batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
     seen = [
         _look(_Trial(model, *batch, threat=threat, steps=steps, step_size=step_size, generator=generator))
@@ -197,7 +197,7 @@ def _reach_of_grey(trial: _Trial) -> float:
     return 0.5 * (trial.images[0].numel() ** 0.5 if trial.threat.norm is Norm.L2 else 1.0)
 
 
-def _judge(found: dict[str, Tensor], count: int) -> Masking:
+def _judge(found: dict[str, Tensor], count: int) -> GradientMasking:
     """Return the verdicts on what was found, 0.0 or 1.0 for no and yes, of `count` images."""
     correct = len(found["pgd"])
     shares = {name: _mean(found[name]) for name in ("zero_gradient", "flat")}
@@ -215,7 +215,7 @@ def _judge(found: dict[str, Tensor], count: int) -> Masking:
         **{f"{name}_share": share for name, share in shares.items()},
         "linearity_error": linearity_error,
     }
-    return Masking(checks, {name: round(value, 4) for name, value in details.items()})
+    return GradientMasking(checks, {name: round(value, 4) for name, value in details.items()})
 
 
 def _mean(values: Tensor) -> float:
