@@ -27,13 +27,9 @@ from realfeatures.errors import (
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
 from realfeatures.running.folder import LOG, RunFolder
+from realfeatures.running.names import check_run_name
 from realfeatures.running.order import Schedule
-from realfeatures.running.plan import (
-    Plan,
-    addresses_of,
-    check_run_name,
-    make_plan,
-)
+from realfeatures.running.plan import Plan, addresses_of, make_plan
 from realfeatures.running.progress import RunProgress, duration, show_progress
 from realfeatures.running.workers import Message, Worker, receive
 from realfeatures.science.artifacts import storage_errors

@@ -23,7 +23,7 @@ from realfeatures.kubeflow.tasks.cells import (
 from realfeatures.kubeflow.tasks.metrics import ConfusionMatrix, log_confusion, log_metrics
 from realfeatures.kubeflow.tasks.records import Artifact, gather, pack_record
 from realfeatures.logs import log_to_stderr
-from realfeatures.running.plan import check_run_name, timed_name
+from realfeatures.running.names import check_run_name, timed_name
 from realfeatures.science.artifacts import (
     empty_folder,
     read_manifest,
