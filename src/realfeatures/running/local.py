@@ -170,7 +170,7 @@ class _Drive:
             alive = [worker for worker in self.workers if worker.process.is_alive() or worker.key]
             for worker, message in receive(alive, timeout_seconds=POLL_SECONDS):
                 self._take_in(worker, message)
-            self.progress.tick()
+            self.progress.show()
         if self.failure is not None:
             raise self.failure
 

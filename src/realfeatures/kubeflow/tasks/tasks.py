@@ -4,7 +4,6 @@ import json
 import logging
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +21,7 @@ from realfeatures.kubeflow.tasks.cells import (
 )
 from realfeatures.kubeflow.tasks.metrics import ConfusionMatrix, log_confusion, log_metrics
 from realfeatures.kubeflow.tasks.records import Artifact, gather, pack_record
-from realfeatures.logs import log_to_stderr
+from realfeatures.logs import Pace, log_to_stderr
 from realfeatures.running.names import check_run_name, timed_name
 from realfeatures.science.artifacts import (
     empty_folder,
@@ -35,9 +34,6 @@ from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import publish
 
 logger = logging.getLogger(__name__)
-
-LINE_SECONDS = 60.0
-"""Time between two lines of progress in a pod's log."""
 
 
 def configure_run(
@@ -238,12 +234,10 @@ def _require_inputs(order: Order, inputs: Mapping[str, Artifact]) -> None:
 
 def _log_progress(key: str) -> Callable[[int, int], None]:
     """Return a callback that logs a line now and then, since a pod's log has no terminal."""
-    logged_at = time.monotonic()
+    pace = Pace()
 
     def log(done: int, total: int) -> None:
-        nonlocal logged_at
-        if time.monotonic() - logged_at >= LINE_SECONDS:
-            logged_at = time.monotonic()
+        if pace.is_due():
             logger.info("%s: %d of %d steps", key, done, total)
 
     return log
