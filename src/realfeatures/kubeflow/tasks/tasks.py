@@ -8,14 +8,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from realfeatures.errors import ArtifactError, RealFeaturesError
+from realfeatures.errors import RealFeaturesError
 from realfeatures.experiment.address import code_digest, library_versions
+from realfeatures.experiment.codec import Order, decode
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.grid import cell_address, cell_addresses, cells
+from realfeatures.experiment.grid import cell_addresses, cells
 from realfeatures.experiment.vocabulary import canonical_json
 from realfeatures.kubeflow.tasks.cells import (
-    Order,
-    parse_order,
     require_code,
     resolve,
 )
@@ -98,7 +97,7 @@ def run_stage(
         SystemExit: with one line that says what is wrong.
     """
     with one_line_errors():
-        _execute(parse_order(cell), inputs=inputs, output=output)
+        _execute(decode(cell), inputs=inputs, output=output)
         folder = Path(output.path)
         if metrics is not None:
             log_metrics(metrics, read_record(folder)["measurements"])
@@ -198,38 +197,24 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) 
     from realfeatures.science.execution import execute
 
     destination = Path(output.path)
-    _require_inputs(order, inputs)
+    (cell,) = order.cells
+    parents = {port: read_manifest(Path(artifact.path))["address"] for port, artifact in inputs.items()}
+    order.require([order.address(cell, parents)])
     store = cell_store()
     manifest = execute(
-        order.cell,
+        cell,
         runtime=order.runtime,
         inputs={port: Path(artifact.path) for port, artifact in inputs.items()},
         destination=destination,
         # Beside the destination: it may be a mount of its own, and a retry finds its checkpoint there.
         work=destination.with_name(f".{destination.name}.partial"),
         stop=_stop_on_sigterm(),
-        progress=_log_progress(order.cell.key),
+        progress=_log_progress(cell.key),
         store=store,
     )
     if store is not None:
         store.checkpoint(manifest["address"]).discard()
-    output.metadata.update({**order.cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
-
-
-def _require_inputs(order: Order, inputs: Mapping[str, Artifact]) -> None:
-    """Refuse inputs of another run, which a cache could hand over."""
-    address = cell_address(
-        order.cell,
-        inputs={port: read_manifest(Path(artifact.path))["address"] for port, artifact in inputs.items()},
-        runtime=order.runtime,
-        code=order.code,
-        versions=library_versions(),
-    )
-    if address != order.address:
-        raise ArtifactError(
-            f"{order.cell.key}: its inputs or this image's libraries give the address {address[:12]}..., expected"
-            f" {order.address[:12]}...; run the pipeline again without the cache"
-        )
+    output.metadata.update({**cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
 
 
 def _log_progress(key: str) -> Callable[[int, int], None]:
