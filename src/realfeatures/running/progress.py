@@ -122,19 +122,17 @@ class LineProgress(RunProgress):
 
 
 @contextmanager
-def show_progress(
-    console: Console, *, todo: Sequence[str], done: int, weights: Mapping[str, float]
-) -> Iterator[RunProgress]:
-    """Show a run's progress while the context lasts.
+def show_progress(*, todo: Sequence[str], done: int, weights: Mapping[str, float]) -> Iterator[RunProgress]:
+    """Show a run's progress while the context lasts: bars on a terminal, lines in the log elsewhere.
 
     Args:
-        console: bars where it is a terminal, lines in the log elsewhere.
         todo: keys of the cells that are to be computed.
         done: how many cells are done already.
         weights: estimated work of every cell, by key.
     """
     forecast = Forecast({key: weights[key] for key in todo})
     total = done + len(todo)
+    console = Console(stderr=True)
     if not console.is_terminal:
         yield LineProgress(forecast, done=done, total=total)
         return
