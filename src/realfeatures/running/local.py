@@ -25,13 +25,14 @@ from realfeatures.errors import (
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
 from realfeatures.report.sections import tables
+from realfeatures.report.tables import duration
 from realfeatures.results.results import Results
 from realfeatures.running.folder import LOG, RunFolder
 from realfeatures.running.names import check_run_name
 from realfeatures.running.order import Schedule
 from realfeatures.running.plan import Plan, addresses_of, make_plan
 from realfeatures.running.pool import Worker, receive, workers
-from realfeatures.running.progress import RunProgress, duration, show_progress
+from realfeatures.running.progress import RunProgress, show_progress
 from realfeatures.running.workers import Message
 from realfeatures.science.artifacts import storage_errors
 from realfeatures.store.cells import CellStore

@@ -1,31 +1,14 @@
 """Does the encoder, or the label that the probe sees, lose the accuracy? Tables, and an answer in words from them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from realfeatures.experiment.experiments import NONE
-from realfeatures.experiment.vocabulary import (
-    UNTRAINED,
-    Control,
-    Experiment,
-    Readout,
-)
-from realfeatures.report.experiment_tables import FEATURES_ORDER, NATURAL, paradigms_of
-from realfeatures.report.tables import (
-    Accuracy,
-    Entry,
-    Table,
-    control_name,
-    points,
-)
-from realfeatures.results.rows import (
-    Lookup,
-    Results,
-    Subject,
-    in_order,
-    subject,
-)
+from realfeatures.experiment.vocabulary import UNTRAINED, Control, Experiment
+from realfeatures.report.section import Part, Section
+from realfeatures.report.subjects import FEATURES_ORDER, NATURAL, paradigms_of, probed
+from realfeatures.report.tables import Accuracy, Entry, Table, control_name, interval_text
+from realfeatures.results.rows import Lookup, Results, Subject, chosen, in_order
 from realfeatures.results.statistics.intervals import Interval
 
 ENCODER, PROBE, BOTH, DIFFERENCE = "encoder", "probe", "both", "encoder_minus_probe"
@@ -34,23 +17,61 @@ ENCODER, PROBE, BOTH, DIFFERENCE = "encoder", "probe", "both", "encoder_minus_pr
 Contrast = Mapping[str, Any]
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """What a mix of encoder and probe says for one crafted set."""
 
-    features: str
     summary: str
     """One sentence over all paradigms."""
     sentences: tuple[str, ...]
     """One sentence for each paradigm."""
 
 
-def probed(paradigm: str, features: str, probe_features: str) -> Subject:
-    """Return an encoder under a linear probe, supervised ones too: own heads would differ in more than the set."""
-    return subject(paradigm, features, probe_features, readout=Readout.LINEAR_PROBE)
+_ENCODERS = (*FEATURES_ORDER, UNTRAINED)
+
+_MIXED = {ENCODER: ((1, 0),), PROBE: ((0, 1),), BOTH: ((1, 1),), DIFFERENCE: ((1, 0), (0, 1))}
+"""What is changed -> for each cell that is compared with the whole, whether its encoder and its probe are."""
+
+_METHODS = {"paired_bootstrap": "paired bootstrap", "mover": "MOVER, unpaired"}
+
+_VERDICTS = {
+    "probe": "the labels lose more",
+    "encoder": "the encoder loses more",
+    "both": "both lose, and cannot be told apart",
+    "neither": "neither loses what could be told from zero",
+    "open": "the two cannot be told apart",
+}
+
+_SUMMARIES = {
+    "probe": "the labels that the probe is fitted to lose more accuracy than the encoder does, in",
+    "encoder": "the encoder loses more than the labels that the probe is fitted to, in",
+    "both": "both lose, and cannot be told apart, in",
+    "neither": "nothing is lost that could be told from zero in",
+    "open": "the two losses cannot be told apart in",
+}
+
+_WORDS = (
+    "A matched cell changes two things at once: the images that the encoder was pretrained on, and the images and"
+    " labels that the probe was fitted to. The mixed cells change one at a time. Clean accuracy on natural test images,"
+    " in percent; every encoder is read by a linear probe, supervised ones too."
+)
+_NOTE = (
+    "Points of accuracy against encoder and probe on natural images, on the same test images. The supervised natural"
+    " encoder is the very one that non_robust and d_rand were made with, unless the preset names another source."
+)
 
 
-def decomposition(results: Results) -> Table:
+def section(results: Results) -> Section | None:
+    """Return the section, where a run has the experiment."""
+    if not chosen(results, Experiment.DECOMPOSITION):
+        return None
+    parts = (
+        Part(words=(_WORDS,), findings=tuple(answers(results)), table=table(results)),
+        Part(title="What is lost", table=losses(results), note=_NOTE),
+    )
+    return Section("decomposition", "Encoder or labels?", "Encoder or labels: what loses the accuracy?", parts)
+
+
+def table(results: Results) -> Table:
     """Clean accuracy of a linear probe by what the encoder was trained on and what the probe was fitted to."""
     lookup = Lookup(results)
     planned = lookup.planned(Experiment.DECOMPOSITION)
@@ -96,30 +117,6 @@ def crafted_sets(planned: Sequence[Subject]) -> list[str]:
     return [features for features in _probe_sets(planned) if features != NATURAL]
 
 
-_ENCODERS = (*FEATURES_ORDER, UNTRAINED)
-
-_MIXED = {ENCODER: ((1, 0),), PROBE: ((0, 1),), BOTH: ((1, 1),), DIFFERENCE: ((1, 0), (0, 1))}
-"""What is changed -> for each cell that is compared with the whole, whether its encoder and its probe are."""
-
-_METHODS = {"paired_bootstrap": "paired bootstrap", "mover": "MOVER, unpaired"}
-
-_VERDICTS = {
-    "probe": "the labels lose more",
-    "encoder": "the encoder loses more",
-    "both": "both lose, and cannot be told apart",
-    "neither": "neither loses what could be told from zero",
-    "open": "the two cannot be told apart",
-}
-
-_SUMMARIES = {
-    "probe": "the labels that the probe is fitted to lose more accuracy than the encoder does, in",
-    "encoder": "the encoder loses more than the labels that the probe is fitted to, in",
-    "both": "both lose, and cannot be told apart, in",
-    "neither": "nothing is lost that could be told from zero in",
-    "open": "the two losses cannot be told apart in",
-}
-
-
 def _answer(found: Mapping[tuple[str, str, str], Contrast], features: str, paradigms: Sequence[str]) -> Answer:
     blamed: dict[str, list[str]] = {}
     sentences = []
@@ -129,14 +126,14 @@ def _answer(found: Mapping[tuple[str, str, str], Contrast], features: str, parad
         if len(measured) < len(ones):
             sentences.append(f"{paradigm}: not all of its cells were measured")
             continue
-        encoder, probe, difference = measured
-        culprit = culprit_of(encoder, probe, difference)
+        culprit = culprit_of(*measured)
         blamed.setdefault(culprit, []).append(paradigm)
+        lost = [interval_text(one, unit=" points") for one in measured]
         sentences.append(
-            f"{paradigm}: an encoder on {features} loses {_points(encoder)}, a probe on {features} loses"
-            f" {_points(probe)}; the first less the second is {_points(difference)}: {_VERDICTS[culprit]}"
+            f"{paradigm}: an encoder on {features} loses {lost[0]}, a probe on {features} loses {lost[1]};"
+            f" the first less the second is {lost[2]}: {_VERDICTS[culprit]}"
         )
-    return Answer(features, _summary(features, blamed), tuple(sentences))
+    return Answer(_summary(features, blamed), tuple(sentences))
 
 
 def culprit_of(encoder: Interval, probe: Interval, difference: Interval) -> str:
@@ -178,11 +175,6 @@ def _accuracy(lookup: Lookup, one: Contrast) -> Accuracy:
 
 def _interval(one: Contrast) -> Interval:
     return Interval(one["value"], one["low"], one["high"])
-
-
-def _points(found: Interval) -> str:
-    value, low, high = (points(part) for part in (found.value, found.low, found.high))
-    return f"{value} points [{low}, {high}]"
 
 
 def _list(names: Sequence[str]) -> str:

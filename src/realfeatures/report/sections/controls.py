@@ -1,39 +1,49 @@
-"""The tables of the controls: other readouts, other timesteps, attacks without labels, nothing learned."""
+"""The controls: other readouts, other timesteps, attacks without labels, nothing learned."""
 
 import re
 from collections.abc import Collection
 
-from realfeatures.experiment.vocabulary import (
-    UNTRAINED,
-    Control,
-    Experiment,
-    Readout,
-)
-from realfeatures.report.decomposition import probed
-from realfeatures.report.experiment_tables import (
-    PARADIGM_ORDER,
-    entries,
-    ordered,
-    self_supervised,
-    trained,
-)
-from realfeatures.report.tables import (
-    CLEAN,
-    NOT_PLANNED,
-    Entry,
-    Table,
-    Threat,
-    control_name,
-    threat_name,
-)
-from realfeatures.results.rows import (
-    Lookup,
-    Results,
-    Subject,
-    subject,
-)
+from realfeatures.experiment.vocabulary import UNTRAINED, Control, Experiment, Readout
+from realfeatures.report.section import Part, Section, with_rows
+from realfeatures.report.sections.masking import warnings
+from realfeatures.report.subjects import PARADIGM_ORDER, entries, ordered, probed, self_supervised, trained
+from realfeatures.report.tables import CLEAN, NOT_PLANNED, Entry, Table, Threat, control_name, threat_name
+from realfeatures.results.rows import Lookup, Results, Subject, chosen, subject
+
+AUGMENTED = (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
+"""Probes that see `probe_views` augmented copies of each image, whose representations are extracted once."""
 
 _TIMESTEP = re.compile(rf"{Readout.LINEAR_PROBE}_t(\d+)")
+
+_NEIGHBOURS = (
+    "If a set's labels could be read off the representation, though not linearly, nearest neighbours would be far above"
+    " the linear classifier."
+)
+_VIEWS = (
+    "Clean accuracy of a probe that sees each image once, as it is, beside probes that see several augmented copies of"
+    " each. All representations are extracted once, and not anew in every epoch."
+)
+_TIMESTEPS = "The paper reads a diffusion encoder at one timestep; another may hold more of the class."
+_LABEL_FREE = (
+    "PGD that moves the representation as far as it can, whatever the label: if it lowers the accuracy as much as the"
+    " attack on the loss, the encoder is what is not robust, and not the probe."
+)
+_NOTHING = "A set on which raw pixels or an untrained encoder do well says little of a trained one."
+
+
+def section(results: Results) -> Section | None:
+    """Return the section, where a run has the experiment."""
+    if not chosen(results, Experiment.CONTROLS):
+        return None
+    attacked = warnings(results, Lookup(results).planned(Experiment.CONTROLS))
+    parts = with_rows(
+        Part("Nearest neighbours", (_NEIGHBOURS,), table=neighbours(results)),
+        Part("One view of each image, or several augmented ones", (_VIEWS,), table=probe_views(results)),
+        Part("The timestep of a diffusion encoder", (_TIMESTEPS,), table=timesteps(results)),
+        Part("An attack without labels", (_LABEL_FREE,), warnings=attacked, table=label_free(results)),
+        Part("What learned nothing", (_NOTHING,), table=nothing_learned(results)),
+    )
+    return Section("controls", "Controls", "Controls", parts)
 
 
 def neighbours(results: Results) -> Table:
@@ -64,10 +74,6 @@ def probe_views(results: Results) -> Table:
         body[one.paradigm, one.features] = (lookup.entry(plain), *(lookup.entry(other) for other in augmented))
     columns = ("paradigm", "features", "one view", *(f"augmented: {control_name(one)}" for one in AUGMENTED))
     return Table(columns, ordered((*names, *numbers) for names, numbers in body.items()), stubs=2)
-
-
-AUGMENTED = (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
-"""Probes that see `probe_views` augmented copies of each image, whose representations are extracted once."""
 
 
 def timesteps(results: Results) -> Table:

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from realfeatures.report.section import Part, Section
 from realfeatures.report.tables import Entry, Table, threat_name
 from realfeatures.results.rows import Lookup, Results, subject
 
@@ -14,11 +15,24 @@ CIFAR10 = frozenset(("airplane", "automobile", "bird", "cat", "deer", "dog", "fr
 """Its classes: a copy of it in a folder is known by them."""
 
 
-def published(results: Results) -> Table:
+def section(results: Results) -> Section | None:
+    """Return the section, where there are published numbers of the same data."""
+    if not is_cifar10(results):
+        return None
+    images = results["data"]["train_images"]
+    here = f"{images:,} training images" if images is not None else "the data set's training images"
+    words = (
+        f"For orientation only: models, epochs and sets differ, as named. Here: preset {results['preset']['name']} on"
+        f" {results['data']['title']}, {here}; other models and lengths as in results.json."
+    )
+    part = Part(words=(words,), table=table(results))
+    return Section("published", "Published numbers", "Beside published numbers", (part,))
+
+
+def table(results: Results) -> Table:
     """Return each published number with ours, its source and its protocol."""
     lookup = Lookup(results)
-    known = json.loads(FILE.read_bytes()) if is_cifar10(results) else []
-    body = [_line(one, lookup) for one in known]
+    body = [_line(one, lookup) for one in json.loads(FILE.read_bytes())]
     return Table(("what", "attack", "published", "here", "source", "its protocol"), tuple(body), stubs=2, words=2)
 
 

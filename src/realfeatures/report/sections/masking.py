@@ -1,10 +1,13 @@
-"""Do an attack's numbers look like hidden gradients? The checks that found something, beside the numbers they touch."""
+"""Do the attacks' gradients tell the truth? The checks that found something, beside the numbers they touch."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realfeatures.report.tables import control_name
+from realfeatures.experiment.address import SHOWN_DIGITS
+from realfeatures.report.section import Part, Section
+from realfeatures.report.tables import control_name, threat_name
+from realfeatures.results.build import Experiment
 from realfeatures.results.rows import Results, Subject, subject_of
 
 CHECKS = {
@@ -41,6 +44,45 @@ class Suspicion:
     def numbers(self) -> str:
         """What the checks of its cell measured."""
         return ", ".join(f"{name} {value:.4g}" for name, value in self.details.items())
+
+
+def section(results: Results) -> Section | None:
+    """Return the section, where gradients were checked."""
+    if not results["masking"]:
+        return None
+    found = suspicions(results)
+    cells = f"{len(results['masking'])} attacked classifiers"
+    meanings = "; ".join(f"{name}: {meaning}" for name, meaning in CHECKS.items())
+    words = f"Signs that an attack failed for lack of a gradient, and not for the model's robustness. {meanings}."
+    part = Part(words=(words, f"None of them was found in {cells}."))
+    if found:
+        text = f"Signs were found in {len({one.cell for one in found})} of {cells}; such an accuracy may be too high."
+        listed = tuple((one.text, (f"realfeatures show {one.cell[:SHOWN_DIGITS]}: {one.numbers}",)) for one in found)
+        part = Part(words=(words,), warnings=(text,), findings=listed)
+    return Section("masking", "Gradient masking", "Do the attacks' gradients tell the truth?", (part,))
+
+
+def autoattack(experiment: Experiment) -> Section | None:
+    """Return AutoAttack's own sanity checks, where it ran."""
+    measured = [
+        (cell.key, one)
+        for cell, found in experiment.with_role("attack")
+        for one in found.record["measurements"]
+        if one["attack"] == "autoattack"
+    ]
+    if not measured:
+        return None
+    flags = tuple(
+        f"{key}, {threat_name((one['attack'], one['norm'], one['epsilon']))}: {check}"
+        for key, one in measured
+        for check, raised in one.get("details", {}).get("checks", {}).items()
+        if raised
+    )
+    part = Part(words=(f"None of its checks raised a flag in {len(measured)} evaluations.",))
+    if flags:
+        text = f"Flags raised in {len(measured)} evaluations; a flagged accuracy may be too high."
+        part = Part(findings=((text, flags),))
+    return Section("autoattack", "AutoAttack", "AutoAttack's sanity checks", (part,))
 
 
 def suspicions(results: Results) -> list[Suspicion]:

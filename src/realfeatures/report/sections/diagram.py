@@ -1,4 +1,4 @@
-"""The grid as a picture: cells grouped by stage and feature set, with how many they are and how long they took."""
+"""Cells and times: the grid as a picture, its cells grouped by stage and feature set."""
 
 import html
 from collections.abc import Iterable, Sequence
@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from realfeatures.experiment.experiments import NONE
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.vocabulary import Paradigm
+from realfeatures.report.section import Part, Section
+from realfeatures.report.tables import Table, duration
 from realfeatures.results.build import Experiment
 
 WIDTH, HEIGHT, GAP = 148, 46, 14
@@ -30,6 +32,12 @@ DRAWN_PORTS = {
 }
 """The inputs of each stage that are drawn: all of them would be a tangle."""
 
+_CAPTION = (
+    "The bar in a box is its share of the time. Lines: the set that an encoder learns from, the source that a set is"
+    " made with, the encoder under a probe, the classifier that is attacked. Crafted sets also read the natural images,"
+    " and probes the set that they are fitted to."
+)
+
 
 @dataclass
 class Group:
@@ -43,6 +51,19 @@ class Group:
     parents: set[tuple[int, str]] = field(default_factory=set)
     x: float = 0.0
     y: float = 0.0
+
+
+def section(experiment: Experiment) -> Section:
+    """Return the section; a box's bar in its picture is its share of all the time."""
+    seconds = sum(float(done.run.get("seconds") or 0.0) for done in experiment.finished.values())
+    part = Part(
+        words=(f"{len(experiment.grid)} cells took {duration(seconds)} of one process in all.",),
+        figure=lambda: diagram(experiment),
+        caption=_CAPTION,
+        table=stage_times(experiment),
+        folded="All stages",
+    )
+    return Section("cells", "Cells and times", "Cells and times", (part,))
 
 
 def diagram(experiment: Experiment) -> str:
@@ -63,23 +84,12 @@ def diagram(experiment: Experiment) -> str:
     return "\n".join(parts)
 
 
-def stage_times(experiment: Experiment) -> list[tuple[str, int, float]]:
-    """Return for each column of the picture: its name, its number of cells and their seconds."""
+def stage_times(experiment: Experiment) -> Table:
+    """For each column of the picture, its number of cells and their time."""
     found = _groups(experiment).values()
-    return [
-        (name, sum(g.cells for g in found if g.column == i), sum(g.seconds for g in found if g.column == i))
-        for i, name in enumerate(COLUMNS)
-    ]
-
-
-def duration(seconds: float) -> str:
-    """Return a time as a person says it: 0.4 s, 38 s, 4 min 5 s, 3 h 20 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
-    whole = round(seconds)
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60} s"
-    return f"{whole // 3600} h {whole % 3600 // 60} min"
+    columns = [(name, [group for group in found if group.column == i]) for i, name in enumerate(COLUMNS)]
+    body = [(name, str(sum(g.cells for g in them)), duration(sum(g.seconds for g in them))) for name, them in columns]
+    return Table(("stage", "cells", "time"), tuple(body))
 
 
 def _groups(experiment: Experiment) -> dict[tuple[int, str], Group]:
