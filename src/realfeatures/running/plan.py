@@ -23,7 +23,8 @@ from realfeatures.experiment.config import (
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
 from realfeatures.experiment.vocabulary import Experiment, Paradigm
 from realfeatures.running.cost import Cost, estimate
-from realfeatures.science.data.sources import SourceInfo, describe_source, pin_source
+from realfeatures.science.data.decoded import Sizes
+from realfeatures.science.data.sources import describe_source, pin_source
 from realfeatures.science.outside_weights import check_outside, pin_outside
 
 RUN_NAME = re.compile(r"[a-z0-9]([-a-z0-9_.]{0,61}[a-z0-9])?")
@@ -41,7 +42,7 @@ class Plan:
     preset: Preset
     """With its data set's content pinned."""
     seeds: tuple[int, ...]
-    info: SourceInfo
+    info: Sizes
     grid: tuple[Cell, ...]
     """Each cell after the cells that it reads from."""
     addresses: dict[str, str]
@@ -58,12 +59,13 @@ def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
         DataError: the data set is not usable.
     """
     check_seeds(seeds)
-    info = describe_source(preset.data)
+    data = pin_source(preset.data)
+    info = describe_source(data)
     for source in outside_sources(preset).values():
         check_outside(source, channels=info.channels)
     pinned = preset.model_copy(
         update={
-            "data": pin_source(preset.data),
+            "data": data,
             **{name: pin_outside(source) for name, source in outside_sources(preset).items()},
         }
     )
@@ -123,7 +125,7 @@ def check_run_name(name: str) -> None:
         )
 
 
-def check_preset(preset: Preset, info: SourceInfo) -> None:
+def check_preset(preset: Preset, info: Sizes) -> None:
     """Refuse sizes that do not fit the data set's images, before any training.
 
     Raises:
@@ -151,7 +153,7 @@ def check_preset(preset: Preset, info: SourceInfo) -> None:
             )
 
 
-def _check_resnet(model: ResNetConfig, info: SourceInfo, *, where: str) -> None:
+def _check_resnet(model: ResNetConfig, info: Sizes, *, where: str) -> None:
     smallest = 2 ** (len(model.blocks) - 1)
     if min(info.height, info.width) < smallest:
         raise ConfigError(
@@ -160,7 +162,7 @@ def _check_resnet(model: ResNetConfig, info: SourceInfo, *, where: str) -> None:
         )
 
 
-def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
+def _check_masked(config: MaskedConfig, info: Sizes) -> None:
     patch = config.patch_size
     if info.height % patch or info.width % patch:
         raise ConfigError(
@@ -179,7 +181,7 @@ def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
         )
 
 
-def _check_diffusion(config: DiffusionConfig, info: SourceInfo) -> None:
+def _check_diffusion(config: DiffusionConfig, info: Sizes) -> None:
     divisor = 2 ** (len(config.multipliers) - 1)
     if info.height % divisor or info.width % divisor:
         raise ConfigError(
