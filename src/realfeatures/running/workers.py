@@ -24,6 +24,7 @@ from realfeatures.errors import Interrupted, RealFeaturesError
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cells
 from realfeatures.running.folder import LOG, RunFolder
+from realfeatures.science.artifacts import open_artifact
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import ObjectStore
 
@@ -187,7 +188,7 @@ class _Runner:
         execute(
             cell,
             runtime=self.preset.runtime,
-            inputs={port: self.folder.cell(self.addresses[key]) for port, key in cell.inputs.items()},
+            inputs={port: open_artifact(self.folder.cell(self.addresses[key])) for port, key in cell.inputs.items()},
             destination=self.folder.cell(address),
             work=work,
             stop=self.stop.is_set,
