@@ -12,10 +12,10 @@ from conftest import started_run
 
 from realfeatures.errors import ArtifactError
 from realfeatures.experiment.address import code_digest, library_versions
+from realfeatures.experiment.codec import encode
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
 from realfeatures.experiment.presets import PRESETS, load_preset
 from realfeatures.kubeflow import tasks as kfp_runtime
-from realfeatures.kubeflow.tasks.cells import order_text
 from realfeatures.running.folder import RunFolder
 from realfeatures.science import probe
 from realfeatures.science.artifacts import load_tensors, open_artifact, read_manifest, save_tensors
@@ -112,12 +112,10 @@ def test_a_cell_that_was_handed_another_image_set_is_found_by_its_address(execut
 
 def test_a_kubeflow_task_that_is_handed_another_image_set_refuses_it(executed: Executed, tmp_path: Path) -> None:
     executed.run("data")
-    order = order_text(
-        executed.grid[ROBUST_ENCODER], runtime=EXPERIMENT.runtime, address=executed.addresses[ROBUST_ENCODER]
-    )
+    order = encode([executed.grid[ROBUST_ENCODER]], EXPERIMENT, executed.addresses)
     output = SimpleNamespace(path=str(tmp_path / "encoder"), metadata={})
     inputs = {"train_set": SimpleNamespace(path=str(executed.at("data")))}
-    with pytest.raises(SystemExit, match=f"error: {ROBUST_ENCODER}: its inputs .* expected"):
+    with pytest.raises(SystemExit, match=f"error: {ROBUST_ENCODER}: its inputs, .* expected"):
         kfp_runtime.run_stage(order, inputs=inputs, output=output, record=str(tmp_path / "record"))
     assert not Path(output.path).exists()
 

@@ -27,13 +27,9 @@ from realfeatures.errors import (
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
 from realfeatures.running.folder import LOG, RunFolder
+from realfeatures.running.names import check_run_name
 from realfeatures.running.order import Schedule
-from realfeatures.running.plan import (
-    Plan,
-    addresses_of,
-    check_run_name,
-    make_plan,
-)
+from realfeatures.running.plan import Plan, addresses_of, make_plan
 from realfeatures.running.progress import RunProgress, duration, show_progress
 from realfeatures.running.workers import Message, Worker, receive
 from realfeatures.science.artifacts import storage_errors
@@ -174,7 +170,7 @@ class _Drive:
             alive = [worker for worker in self.workers if worker.process.is_alive() or worker.key]
             for worker, message in receive(alive, timeout_seconds=POLL_SECONDS):
                 self._take_in(worker, message)
-            self.progress.tick()
+            self.progress.show()
         if self.failure is not None:
             raise self.failure
 

@@ -4,26 +4,24 @@ import json
 import logging
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from realfeatures.errors import ArtifactError, RealFeaturesError
+from realfeatures.errors import RealFeaturesError
 from realfeatures.experiment.address import code_digest, library_versions
+from realfeatures.experiment.codec import Order, decode
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.grid import cell_address, cell_addresses, cells
+from realfeatures.experiment.grid import cell_addresses, cells
 from realfeatures.experiment.vocabulary import canonical_json
 from realfeatures.kubeflow.tasks.cells import (
-    Order,
-    parse_order,
     require_code,
     resolve,
 )
 from realfeatures.kubeflow.tasks.metrics import ConfusionMatrix, log_confusion, log_metrics
 from realfeatures.kubeflow.tasks.records import KFPArtifact, gather, pack_record
-from realfeatures.logs import log_to_stderr
-from realfeatures.running.plan import check_run_name, timed_name
+from realfeatures.logs import Pace, log_to_stderr
+from realfeatures.running.names import check_run_name, timed_name
 from realfeatures.science.artifacts import (
     Artifact,
     empty_folder,
@@ -36,9 +34,6 @@ from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import publish
 
 logger = logging.getLogger(__name__)
-
-LINE_SECONDS = 60.0
-"""Time between two lines of progress in a pod's log."""
 
 
 def configure_run(
@@ -104,7 +99,7 @@ def run_stage(
     """
     with one_line_errors():
         opened = {port: open_artifact(Path(artifact.path)) for port, artifact in inputs.items()}
-        result = _execute(parse_order(cell), inputs=opened, output=output)
+        result = _execute(decode(cell), inputs=opened, output=output)
         folder = Path(output.path)
         if metrics is not None:
             log_metrics(metrics, read_record(folder)["measurements"])
@@ -204,49 +199,32 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: KFPArtifac
     from realfeatures.science.execution import execute
 
     destination = Path(output.path)
-    _require_inputs(order, inputs)
+    (cell,) = order.cells
+    order.require([order.address(cell, {port: artifact.address for port, artifact in inputs.items()})])
     store = cell_store()
     result = execute(
-        order.cell,
+        cell,
         runtime=order.runtime,
         inputs=inputs,
         destination=destination,
         # Beside the destination: it may be a mount of its own, and a retry finds its checkpoint there.
         work=destination.with_name(f".{destination.name}.partial"),
         stop=_stop_on_sigterm(),
-        progress=_log_progress(order.cell.key),
+        progress=_log_progress(cell.key),
         store=store,
     )
     if store is not None:
         store.checkpoint(result.address).discard()
-    output.metadata.update({**order.cell.labels, "address": result.address, "kind": result.kind})
+    output.metadata.update({**cell.labels, "address": result.address, "kind": result.kind})
     return result
-
-
-def _require_inputs(order: Order, inputs: Mapping[str, Artifact]) -> None:
-    """Refuse inputs of another run, which a cache could hand over."""
-    address = cell_address(
-        order.cell,
-        inputs={port: artifact.address for port, artifact in inputs.items()},
-        runtime=order.runtime,
-        code=order.code,
-        versions=library_versions(),
-    )
-    if address != order.address:
-        raise ArtifactError(
-            f"{order.cell.key}: its inputs or this image's libraries give the address {address[:12]}..., expected"
-            f" {order.address[:12]}...; run the pipeline again without the cache"
-        )
 
 
 def _log_progress(key: str) -> Callable[[int, int], None]:
     """Return a callback that logs a line now and then, since a pod's log has no terminal."""
-    logged_at = time.monotonic()
+    pace = Pace()
 
     def log(done: int, total: int) -> None:
-        nonlocal logged_at
-        if time.monotonic() - logged_at >= LINE_SECONDS:
-            logged_at = time.monotonic()
+        if pace.is_due():
             logger.info("%s: %d of %d steps", key, done, total)
 
     return log
