@@ -25,7 +25,7 @@ from realfeatures.experiment.config import (
     Preset,
     ProbeConfig,
     ResNetConfig,
-    SupervisedConfig,
+    ResNetParadigmConfig,
     TargetedConfig,
     TransferConfig,
 )
@@ -107,7 +107,7 @@ def estimate(cell: Cell, preset: Preset, info: Sizes) -> Cost:
 def forward_flops(config: Config, info: Sizes) -> float:
     """Return the operations of an encoder on one image."""
     match config:
-        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig():
+        case ResNetParadigmConfig():
             return resnet_flops(config.model, info)
         case MaskedConfig():
             return vit_encoder_flops(config, info, visible=_patches(config, info))
@@ -127,7 +127,7 @@ def dimension(config: Config, info: Sizes) -> int:
             return config.width * config.multipliers[-1] * config.feature_pool**2
         case PixelsConfig():
             return info.channels * info.height * info.width
-        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig():
+        case ResNetParadigmConfig():
             return _outputs(config.model)[-1]
         case OutsideConfig():
             return _outputs(ResNetConfig())[-1]
@@ -232,9 +232,6 @@ def _unet_parts(config: DiffusionConfig, info: Sizes) -> Iterator[tuple[str, flo
 
 def _pretraining(config: Config, info: Sizes) -> Cost:
     match config:
-        case SupervisedConfig():
-            flops = resnet_flops(config.model, info)
-            return _passes(_trained_images(config.optimizer, info), TRAINING * flops)
         case AdversarialConfig():
             images = _trained_images(config.optimizer, info)
             flops = resnet_flops(config.model, info)
@@ -244,6 +241,8 @@ def _pretraining(config: Config, info: Sizes) -> Cost:
             head = 2.0 * config.projection_hidden * (width + config.projection_output)
             views = 2 * _trained_images(config.optimizer, info)
             return _passes(views, TRAINING * (resnet_flops(config.model, info) + head))
+        case ResNetParadigmConfig():
+            return _passes(_trained_images(config.optimizer, info), TRAINING * resnet_flops(config.model, info))
         case MaskedConfig():
             return _passes(_trained_images(config.optimizer, info), TRAINING * mae_flops(config, info))
         case DiffusionConfig():

@@ -2,15 +2,13 @@
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.config import (
-    AdversarialConfig,
-    ContrastiveConfig,
     DiffusionConfig,
     MaskedConfig,
     Preset,
     ResNetConfig,
-    SupervisedConfig,
+    ResNetParadigmConfig,
 )
-from realfeatures.experiment.vocabulary import Experiment, Paradigm
+from realfeatures.experiment.vocabulary import ADVERSARIAL, Experiment, Paradigm
 from realfeatures.science.data.decoded import Sizes
 
 
@@ -20,9 +18,9 @@ def check_fit(preset: Preset, info: Sizes) -> None:
     Raises:
         ConfigError: a model does not fit the images, or more images are attacked than there are.
     """
-    for name in ("supervised", "adversarial", "contrastive"):
+    for name in (*Paradigm, ADVERSARIAL):
         config = getattr(preset, name)
-        if isinstance(config, SupervisedConfig | AdversarialConfig | ContrastiveConfig):
+        if isinstance(config, ResNetParadigmConfig):
             _check_resnet(config.model, info, where=f"{name}.model.blocks")
     if Paradigm.MASKED in preset.paradigms:
         _check_masked(preset.masked, info)

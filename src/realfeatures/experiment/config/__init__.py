@@ -29,6 +29,7 @@ from realfeatures.experiment.config.paradigms import (
     PixelsConfig,
     PretrainConfig,
     ResNetConfig,
+    ResNetParadigmConfig,
     SupervisedConfig,
     UntrainedConfig,
 )
@@ -72,6 +73,7 @@ __all__ = [
     "ProbeConfig",
     "RelabellingConfig",
     "ResNetConfig",
+    "ResNetParadigmConfig",
     "RuntimeConfig",
     "SimCLRAugmentationConfig",
     "SupervisedConfig",

@@ -22,31 +22,32 @@ class ResNetConfig(Config):
     """Channels of the first stage; each later stage doubles them."""
 
 
-class AdversarialConfig(Config):
+class ResNetParadigmConfig(Config):
+    """A paradigm whose encoder is a ResNet."""
+
+    model: ResNetConfig
+    optimizer: OptimizerConfig
+
+
+class AdversarialConfig(ResNetParadigmConfig):
     """Cross-entropy on PGD examples of the current weights (Madry et al. 2018); the robust source."""
 
     paradigm: Literal["adversarial"] = "adversarial"
-    model: ResNetConfig
-    optimizer: OptimizerConfig
     augmentation: CropFlipConfig
     attack: PGDConfig
 
 
-class SupervisedConfig(Config):
+class SupervisedConfig(ResNetParadigmConfig):
     """Cross-entropy on the labels."""
 
     paradigm: Literal[Paradigm.SUPERVISED] = Paradigm.SUPERVISED
-    model: ResNetConfig
-    optimizer: OptimizerConfig
     augmentation: CropFlipConfig
 
 
-class ContrastiveConfig(Config):
+class ContrastiveConfig(ResNetParadigmConfig):
     """SimCLR: two augmented views, NT-Xent loss (Chen et al. 2020)."""
 
     paradigm: Literal[Paradigm.CONTRASTIVE] = Paradigm.CONTRASTIVE
-    model: ResNetConfig
-    optimizer: OptimizerConfig
     augmentation: SimCLRAugmentationConfig
     projection_hidden: PositiveInt = 512
     projection_output: PositiveInt = 256

@@ -40,7 +40,7 @@ PARADIGMS: dict[str, ParadigmModule] = {
     Control.PIXELS: control,
     "outside": outside,
 }
-"""The module of each paradigm, by the name that its configuration carries. docs/method.md says what a new one takes."""
+"""The module of each paradigm, by the name that its configuration carries; README.md says what a new one takes."""
 
 
 def pretrain(config: PretrainConfig, images: ImageSet, run: Run) -> Pretrained:
