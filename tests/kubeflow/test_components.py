@@ -35,9 +35,9 @@ from realfeatures.logs import JsonLines
 from realfeatures.pipelines.nesting import COMPONENTS, MAX_PARTS
 from realfeatures.science.artifacts import (
     RUN,
-    InputDir,
+    Artifact,
     OutputDir,
-    read_manifest,
+    open_artifact,
     read_record,
     save_tensors,
     seal,
@@ -67,8 +67,16 @@ class File:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def ports_of_stage(stage: str, marker: object) -> set[str]:
-    return {name for name, hint in inspect.get_annotations(STAGES[stage]).items() if hint in (marker, marker | None)}
+def input_ports(stage: str) -> set[str]:
+    """The stage's artifacts; `transfer` takes a classifier for each paradigm, and its component six of them."""
+    hints = inspect.get_annotations(STAGES[stage])
+    numbered = [f"{name}_{number}" for name in ("encoder", "probe") for number in range(1, 7)]
+    named = {name for name, hint in hints.items() if hint is Artifact}
+    return named - {"classifiers"} | set(numbered) if "classifiers" in named else named
+
+
+def output_ports(stage: str) -> set[str]:
+    return {name for name, hint in inspect.get_annotations(STAGES[stage]).items() if hint is OutputDir}
 
 
 def prepare(tmp_path: Path) -> File:
@@ -92,8 +100,8 @@ def test_there_is_a_component_for_every_stage():
 def test_a_component_has_the_ports_of_its_stage(stage):
     spec = COMPONENTS[stage].component_spec
     extra = {"metrics", "confusion"} if stage == "attack" else set()
-    assert set(spec.inputs) == ports_of_stage(stage, InputDir) | {"cell"}
-    assert set(spec.outputs) == ports_of_stage(stage, OutputDir) | {"record"} | extra
+    assert set(spec.inputs) == input_ports(stage) | {"cell"}
+    assert set(spec.outputs) == output_ports(stage) | {"record"} | extra
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -103,8 +111,8 @@ def test_a_component_hands_each_input_to_the_port_of_its_name(stage, monkeypatch
     function = COMPONENTS[stage].python_func
     arguments = {name: f"value of {name}" for name in inspect.signature(function).parameters}
     function(**arguments)
-    assert given.pop("inputs") == {name: f"value of {name}" for name in ports_of_stage(stage, InputDir)}
-    (output,) = ports_of_stage(stage, OutputDir)
+    assert given.pop("inputs") == {name: f"value of {name}" for name in input_ports(stage)}
+    (output,) = output_ports(stage)
     assert given.pop("output") == f"value of {output}"
     assert given == {name: f"value of {name}" for name in given}
 
@@ -173,7 +181,7 @@ def test_a_task_writes_the_artifact_of_the_one_machine_run(tmp_path):
     output = prepare(tmp_path)
     (data,) = grid = cells(DIGITS, [])
     addresses = cell_addresses(grid, runtime=DIGITS.runtime, code=code_digest(), versions=library_versions())
-    assert read_manifest(Path(output.path), kind="image_set")["address"] == addresses[data.key]
+    assert open_artifact(Path(output.path)).require("image_set").address == addresses[data.key]
     assert output.metadata == {"role": "data", "address": addresses[data.key], "kind": "image_set"}
 
 
@@ -181,7 +189,7 @@ def test_a_retry_replaces_what_the_first_attempt_left(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "train.safetensors").write_bytes(b"half")
     output = prepare(tmp_path)
-    read_manifest(Path(output.path), kind="image_set")
+    open_artifact(Path(output.path)).require("image_set")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "record"]
 
 
@@ -268,7 +276,7 @@ def test_collected_records_become_folders_that_verify(tmp_path):
     folders = sorted(Path(second.path).iterdir())
     assert [folder.name for folder in folders] == [name * 32 for name in "abc"]
     for folder in folders:
-        assert read_manifest(folder, kind="encoder")["address"] == folder.name
+        assert open_artifact(folder).require("encoder").address == folder.name
         assert len(read_record(folder)["history"]) == 5
 
 
@@ -294,11 +302,13 @@ def test_a_confusion_matrix_counts_true_by_predicted_class(tmp_path):
     for name in ("set", "result"):
         (tmp_path / name).mkdir()
     save_split(tmp_path / "set", "test", images)
-    seal(tmp_path / "set", kind="image_set", record={}, attributes={"classes": ["a", "b", "c"]})
+    seal(tmp_path / "set", kind="image_set", record={}, attributes={"classes": ["a", "b", "c"]}, address="0" * 32)
     predictions = torch.tensor([0, 1, 2, 2, 2], dtype=torch.int16)
     save_tensors(tmp_path / "result" / "predictions.safetensors", {"clean": predictions})
+    seal(tmp_path / "result", kind="attack", record={}, attributes={}, address="1" * 32)
     artifact = dsl.ClassificationMetrics(uri=str(tmp_path / "confusion"))
-    kfp_metrics.log_confusion(artifact, result=tmp_path / "result", test_set=tmp_path / "set")
+    result, test_set = (open_artifact(tmp_path / name) for name in ("result", "set"))
+    kfp_metrics.log_confusion(artifact, result=result, test_set=test_set)
     matrix = artifact.metadata["confusionMatrix"]
     assert [row["row"] for row in matrix["rows"]] == [[1, 0, 0], [0, 1, 1], [0, 0, 2]]
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == ["a", "b", "c"]

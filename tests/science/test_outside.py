@@ -18,7 +18,7 @@ from realfeatures.errors import ConfigError, DataError, Interrupted
 from realfeatures.experiment.config import OutsideConfig, ThreatModel
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science import paradigms
-from realfeatures.science.artifacts import MANIFEST, seal
+from realfeatures.science.artifacts import MANIFEST, open_artifact, seal
 from realfeatures.science.attacks.autoattack import STANDARD, autoattack
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.data.images import ImageSet, to_float
@@ -69,7 +69,7 @@ def through_artifact(config: OutsideConfig, trained: Pretrained, folder: Path) -
     attributes = paradigms.attributes_of(config, trained.shape)
     seal(folder, kind="encoder", record={}, attributes=attributes, config=config.identity(), address="0" * 32)
     assert config.weights not in (folder / MANIFEST).read_text()
-    return load_classifier(folder, folder, started_run())
+    return load_classifier(open_artifact(folder), started_run())
 
 
 def randomised(network: nn.Module) -> nn.Module:

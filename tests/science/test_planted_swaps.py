@@ -18,7 +18,7 @@ from realfeatures.experiment.presets import PRESETS, load_preset
 from realfeatures.kubeflow import tasks as kfp_runtime
 from realfeatures.running.folder import RunFolder
 from realfeatures.science import probe
-from realfeatures.science.artifacts import load_tensors, read_manifest, save_tensors
+from realfeatures.science.artifacts import load_tensors, open_artifact, read_manifest, save_tensors
 from realfeatures.science.execution import execute
 
 ROBUST_IMAGES = "seed0/robust/images"
@@ -74,13 +74,14 @@ class Executed:
             if parent not in self.done:
                 self.run(parent)
         self.done.add(key)
-        return execute(
+        made = execute(
             cell,
             runtime=EXPERIMENT.runtime,
-            inputs={port: self.at(parent) for port, parent in read.items()},
+            inputs={port: open_artifact(self.at(parent)) for port, parent in read.items()},
             destination=self.at(key),
             work=self.work / self.addresses[key],
         )
+        return dict(made.manifest)
 
     def at(self, key: str) -> Path:
         return self.folder.cell(self.addresses[key])
@@ -135,4 +136,4 @@ def test_an_encoder_that_was_fine_tuned_in_its_place_is_found_by_its_digest(exec
     weights = executed.at(ROBUST_ENCODER) / "encoder.safetensors"
     save_tensors(weights, {name: value + 1e-6 for name, value in load_tensors(weights).items()})
     with pytest.raises(ArtifactError, match=r"encoder.safetensors: sha256 does not match its manifest"):
-        probe.load_classifier(executed.at(ROBUST_ENCODER), executed.at(ROBUST_ENCODER), started_run())
+        probe.load_classifier(open_artifact(executed.at(ROBUST_ENCODER)), started_run())

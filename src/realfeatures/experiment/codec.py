@@ -11,7 +11,7 @@ parameters, runs again what a change touches and nothing else. What the text lea
 import json
 import posixpath
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -20,7 +20,7 @@ from realfeatures.errors import ArtifactError, ConfigError
 from realfeatures.experiment.address import code_digest, library_versions
 from realfeatures.experiment.config import Preset, RuntimeConfig
 from realfeatures.experiment.grid import DATA, Cell, cell_address, cells
-from realfeatures.experiment.overrides import override
+from realfeatures.experiment.overrides import departures, override
 from realfeatures.experiment.presets import PRESETS
 from realfeatures.experiment.vocabulary import canonical_json, digest_of
 
@@ -133,15 +133,8 @@ def _changes(preset: Preset) -> dict[str, Any]:
     """Return the values, by path, in which a preset differs from the shipped one that it starts from."""
     base = PRESETS[_base_of(preset)]()
     renamed = preset.model_copy(update={"name": base.name})  # no cell depends on the name
-    return dict(_differences(renamed.model_dump(mode="json"), base.model_dump(mode="json")))
-
-
-def _differences(values: Any, base: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(values, dict) and isinstance(base, dict) and values.keys() == base.keys():
-        for key, value in values.items():
-            yield from _differences(value, base[key], f"{path}.{key}" if path else key)
-    elif values != base:
-        yield path, values
+    found = departures(renamed.model_dump(mode="json"), base.model_dump(mode="json"))
+    return {path: value for path, _, value in found}
 
 
 def _changes_that_decide(wanted: Mapping[str, Cell], preset: Preset, seed: int) -> dict[str, Any]:

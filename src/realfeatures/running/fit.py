@@ -2,27 +2,25 @@
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.config import (
-    AdversarialConfig,
-    ContrastiveConfig,
     DiffusionConfig,
     MaskedConfig,
     Preset,
     ResNetConfig,
-    SupervisedConfig,
+    ResNetParadigmConfig,
 )
-from realfeatures.experiment.vocabulary import Experiment, Paradigm
-from realfeatures.science.data.sources import SourceInfo
+from realfeatures.experiment.vocabulary import ADVERSARIAL, Experiment, Paradigm
+from realfeatures.science.data.decoded import Sizes
 
 
-def check_fit(preset: Preset, info: SourceInfo) -> None:
+def check_fit(preset: Preset, info: Sizes) -> None:
     """Refuse sizes that do not fit the data set's images, before any training.
 
     Raises:
         ConfigError: a model does not fit the images, or more images are attacked than there are.
     """
-    for name in ("supervised", "adversarial", "contrastive"):
+    for name in (*Paradigm, ADVERSARIAL):
         config = getattr(preset, name)
-        if isinstance(config, SupervisedConfig | AdversarialConfig | ContrastiveConfig):
+        if isinstance(config, ResNetParadigmConfig):
             _check_resnet(config.model, info, where=f"{name}.model.blocks")
     if Paradigm.MASKED in preset.paradigms:
         _check_masked(preset.masked, info)
@@ -31,7 +29,7 @@ def check_fit(preset: Preset, info: SourceInfo) -> None:
     _check_test_images(preset, info)
 
 
-def _check_test_images(preset: Preset, info: SourceInfo) -> None:
+def _check_test_images(preset: Preset, info: Sizes) -> None:
     attack, transfers = preset.attack, Experiment.E5 in preset.experiments
     for name, wanted, used in (
         ("attack.images", attack.images, attack.pgd or attack.representation),
@@ -46,7 +44,7 @@ def _check_test_images(preset: Preset, info: SourceInfo) -> None:
             )
 
 
-def _check_resnet(model: ResNetConfig, info: SourceInfo, *, where: str) -> None:
+def _check_resnet(model: ResNetConfig, info: Sizes, *, where: str) -> None:
     smallest = 2 ** (len(model.blocks) - 1)
     if min(info.height, info.width) < smallest:
         raise ConfigError(
@@ -55,7 +53,7 @@ def _check_resnet(model: ResNetConfig, info: SourceInfo, *, where: str) -> None:
         )
 
 
-def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
+def _check_masked(config: MaskedConfig, info: Sizes) -> None:
     patch = config.patch_size
     if info.height % patch or info.width % patch:
         raise ConfigError(
@@ -74,7 +72,7 @@ def _check_masked(config: MaskedConfig, info: SourceInfo) -> None:
         )
 
 
-def _check_diffusion(config: DiffusionConfig, info: SourceInfo) -> None:
+def _check_diffusion(config: DiffusionConfig, info: Sizes) -> None:
     divisor = 2 ** (len(config.multipliers) - 1)
     if info.height % divisor or info.width % divisor:
         raise ConfigError(

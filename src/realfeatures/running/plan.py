@@ -12,7 +12,8 @@ from realfeatures.experiment.config import OutsideConfig, Preset
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
 from realfeatures.running.cost import Cost, estimate
 from realfeatures.running.fit import check_fit
-from realfeatures.science.data.sources import SourceInfo, describe_source, pin_source
+from realfeatures.science.data.decoded import Sizes
+from realfeatures.science.data.sources import describe_source, pin_source
 from realfeatures.science.outside_weights import check_outside, pin_outside
 
 
@@ -23,7 +24,7 @@ class Plan:
     preset: Preset
     """With its data set's content pinned."""
     seeds: tuple[int, ...]
-    info: SourceInfo
+    info: Sizes
     grid: tuple[Cell, ...]
     """Each cell after the cells that it reads from."""
     addresses: dict[str, str]
@@ -40,12 +41,13 @@ def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
         DataError: the data set is not usable.
     """
     check_seeds(seeds)
-    info = describe_source(preset.data)
+    data = pin_source(preset.data)
+    info = describe_source(data)
     for source in outside_sources(preset).values():
         check_outside(source, channels=info.channels)
     pinned = preset.model_copy(
         update={
-            "data": pin_source(preset.data),
+            "data": data,
             **{name: pin_outside(source) for name, source in outside_sources(preset).items()},
         }
     )

@@ -27,6 +27,7 @@ from realfeatures.errors import Interrupted, RealFeaturesError
 from realfeatures.experiment.codec import Order, decode
 from realfeatures.logs import Pace
 from realfeatures.running.folder import RunFolder
+from realfeatures.science.artifacts import open_artifact
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import ObjectStore
 
@@ -90,7 +91,7 @@ class _Worker:
         execute(
             order.cells[0],
             runtime=order.runtime,
-            inputs={port: self.folder.cell(parent) for port, parent in inputs.items()},
+            inputs={port: open_artifact(self.folder.cell(parent)) for port, parent in inputs.items()},
             destination=self.folder.cell(address),
             work=self.folder.work(address),
             stop=self.stop.is_set,

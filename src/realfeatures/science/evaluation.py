@@ -122,7 +122,7 @@ class _Subject:
     @property
     def version(self) -> Version:
         """Which AutoAttack the model asks for: an encoder that is random by design says so."""
-        return "rand" if getattr(self.model.encoder, "randomised", False) else "standard"
+        return "rand" if self.model.encoder.randomised else "standard"
 
     def predict(self, images: Tensor) -> Tensor:
         """Return the class that each float image is taken for, (N,) int64, still on the device."""

@@ -19,12 +19,13 @@ from realfeatures.kubeflow.tasks.cells import (
     resolve,
 )
 from realfeatures.kubeflow.tasks.metrics import ConfusionMatrix, log_confusion, log_metrics
-from realfeatures.kubeflow.tasks.records import Artifact, gather, pack_record
+from realfeatures.kubeflow.tasks.records import KFPArtifact, gather, pack_record
 from realfeatures.logs import Pace, log_to_stderr
 from realfeatures.running.names import check_run_name, timed_name
 from realfeatures.science.artifacts import (
+    Artifact,
     empty_folder,
-    read_manifest,
+    open_artifact,
     read_record,
     write_bytes,
 )
@@ -77,10 +78,10 @@ def configure_run(
 def run_stage(
     cell: str,
     *,
-    inputs: Mapping[str, Artifact],
-    output: Artifact,
+    inputs: Mapping[str, KFPArtifact],
+    output: KFPArtifact,
     record: str,
-    metrics: Artifact | None = None,
+    metrics: KFPArtifact | None = None,
     confusion: ConfusionMatrix | None = None,
 ) -> None:
     """Run a cell as a Kubeflow task.
@@ -97,17 +98,18 @@ def run_stage(
         SystemExit: with one line that says what is wrong.
     """
     with one_line_errors():
-        _execute(decode(cell), inputs=inputs, output=output)
+        opened = {port: open_artifact(Path(artifact.path)) for port, artifact in inputs.items()}
+        result = _execute(decode(cell), inputs=opened, output=output)
         folder = Path(output.path)
         if metrics is not None:
             log_metrics(metrics, read_record(folder)["measurements"])
         if confusion is not None:
-            log_confusion(confusion, result=folder, test_set=Path(inputs["test_set"].path))
+            log_confusion(confusion, result=result, test_set=opened["test_set"])
         write_bytes(Path(record), pack_record(folder).encode())
 
 
 def collect_records(
-    version: str, *, records: Sequence[str], parts: Sequence[Artifact | None], output: Artifact
+    version: str, *, records: Sequence[str], parts: Sequence[KFPArtifact | None], output: KFPArtifact
 ) -> None:
     """Gather the records of a pipeline's tasks and of the pipelines nested in it into one artifact.
 
@@ -132,9 +134,9 @@ def publish_report(
     code: str,
     *,
     records: Sequence[str],
-    parts: Sequence[Artifact | None],
-    images: Sequence[Artifact | None],
-    outputs: Mapping[str, Artifact],
+    parts: Sequence[KFPArtifact | None],
+    images: Sequence[KFPArtifact | None],
+    outputs: Mapping[str, KFPArtifact],
 ) -> None:
     """Write the report of all cells to the artifacts that Kubeflow shows, and to the object store.
 
@@ -193,18 +195,17 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(f"error: {error}") from None
 
 
-def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) -> None:
+def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: KFPArtifact) -> Artifact:
     from realfeatures.science.execution import execute
 
     destination = Path(output.path)
     (cell,) = order.cells
-    parents = {port: read_manifest(Path(artifact.path))["address"] for port, artifact in inputs.items()}
-    order.require([order.address(cell, parents)])
+    order.require([order.address(cell, {port: artifact.address for port, artifact in inputs.items()})])
     store = cell_store()
-    manifest = execute(
+    result = execute(
         cell,
         runtime=order.runtime,
-        inputs={port: Path(artifact.path) for port, artifact in inputs.items()},
+        inputs=inputs,
         destination=destination,
         # Beside the destination: it may be a mount of its own, and a retry finds its checkpoint there.
         work=destination.with_name(f".{destination.name}.partial"),
@@ -213,8 +214,9 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) 
         store=store,
     )
     if store is not None:
-        store.checkpoint(manifest["address"]).discard()
-    output.metadata.update({**cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
+        store.checkpoint(result.address).discard()
+    output.metadata.update({**cell.labels, "address": result.address, "kind": result.kind})
+    return result
 
 
 def _log_progress(key: str) -> Callable[[int, int], None]:
@@ -237,6 +239,6 @@ def _stop_on_sigterm() -> Callable[[], bool]:
 
 def _link_image_set(image_set: Path, folder: Path) -> None:
     """Put a whole image set in the place of its record; a link, since it may hold many megabytes."""
-    place = folder / read_manifest(image_set, kind="image_set")["address"]
+    place = folder / open_artifact(image_set).require("image_set").address
     empty_folder(place).rmdir()
     place.symlink_to(image_set.resolve(), target_is_directory=True)
