@@ -20,7 +20,7 @@ from realfeatures.kubeflow.server.schedule import Timing, parse_timing
 from realfeatures.kubeflow.server.submit import Version, upload
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
-from realfeatures.running.plan import check_run_name, timed_name
+from realfeatures.running.names import check_run_name, timed_name
 
 SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
 IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64

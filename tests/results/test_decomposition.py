@@ -16,7 +16,7 @@ from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cell_addresses, cells
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Readout, measurement_name
-from realfeatures.report.decomposition import answers, culprit_of, losses
+from realfeatures.report.sections.decomposition import answers, culprit_of, losses
 from realfeatures.report.tables import MINUS, Accuracy
 from realfeatures.results.build import Experiment, Finished, results_of
 from realfeatures.results.contrasts import contrasts

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from realfeatures.errors import ConfigError, DataError, Interrupted
 from realfeatures.experiment.config import OutsideConfig
 from realfeatures.science import paradigms
-from realfeatures.science.artifacts import MANIFEST, seal
+from realfeatures.science.artifacts import MANIFEST, open_artifact, seal
 from realfeatures.science.attacks.autoattack import STANDARD, autoattack
 from realfeatures.science.attacks.pgd import Ball
 from realfeatures.science.checkpoint import Checkpoint
@@ -70,7 +70,7 @@ def through_artifact(config: OutsideConfig, trained: Pretrained, folder: Path) -
     attributes = paradigms.attributes_of(config, trained.shape)
     seal(folder, kind="encoder", record={}, attributes=attributes, config=config.identity(), address="0" * 32)
     assert config.weights not in (folder / MANIFEST).read_text()
-    return load_classifier(folder, folder, started_run())
+    return load_classifier(open_artifact(folder), started_run())
 
 
 def randomised(network: nn.Module) -> nn.Module:

@@ -29,7 +29,7 @@ from realfeatures.experiment.config import (
 )
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science import probe, synthesis
-from realfeatures.science.artifacts import save_tensors
+from realfeatures.science.artifacts import open_artifact, save_tensors, seal
 from realfeatures.science.attacks import pgd as attacks
 from realfeatures.science.data.images import ImageSet, load_split, save_split
 from realfeatures.science.paradigms.base import WithHead, frozen
@@ -242,5 +242,6 @@ def test_images_that_were_not_rounded_to_256_levels_are_found(unrounded, monkeyp
 def test_a_stage_reads_no_images_of_more_levels(tmp_path: Path) -> None:
     images = random_images(4)
     save_tensors(tmp_path / "train.safetensors", {"images": images.images / 255, "labels": images.labels})
+    seal(tmp_path, kind="image_set", record={}, attributes={"classes": list(CLASSES)}, address="0" * 32)
     with pytest.raises(ArtifactError, match="train: images are float32, expected uint8"):
-        load_split(tmp_path, "train", classes=CLASSES)
+        load_split(open_artifact(tmp_path), "train")

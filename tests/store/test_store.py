@@ -294,8 +294,8 @@ def test_a_mirrored_folder_is_used_where_neither_path_nor_cache_has_it(store, tm
     provide(config, store)
     assert pin_source(config) == config
     after = load_source(config)
-    assert after.train.images.equal(before.train.images)
-    assert after.test.labels.equal(before.test.labels)
+    assert after["train"].images.equal(before["train"].images)
+    assert after["test"].labels.equal(before["test"].labels)
     assert sorted(path.name for path in (tmp_path / "another cache").iterdir()) == ["decoded"]
 
 
@@ -322,7 +322,7 @@ def test_a_copy_that_another_pillow_decoded_is_told_and_replaced(store, tmp_path
     assert mirror(source, store) == config
     monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "another pod"))
     provide(config, store)
-    assert len(load_source(config).train.labels) == 6
+    assert len(load_source(config)["train"].labels) == 6
 
 
 def test_a_named_set_is_mirrored_with_its_files(store, tmp_path, monkeypatch):
@@ -382,7 +382,7 @@ def test_a_stage_killed_at_random_steps_resumes_on_empty_disks(store, expected, 
     kills = sum(killed_stage(store, tmp_path / f"disk{number}", pause) for number, pause in enumerate(pauses))
     last = tmp_path / "last"
     assert start_stage(last).wait(120) == 0
-    manifest = read_manifest(last / "encoder", kind="encoder")
+    manifest = read_manifest(last / "encoder")
     assert kills > 0
     assert json.loads((last / "encoder" / "run.json").read_text())["resumed"]
     assert manifest["files"] == expected[manifest["address"]]

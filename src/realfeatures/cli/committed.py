@@ -12,7 +12,8 @@ from typing import Any
 
 from realfeatures.errors import ArtifactError, RealFeaturesError
 from realfeatures.report.rendering import environment
-from realfeatures.report.sections import Section, sections
+from realfeatures.report.section import Section
+from realfeatures.report.sections import sections
 from realfeatures.results.build import RESULTS, SCHEMA_VERSION, load_results
 from realfeatures.science.artifacts import write_bytes
 

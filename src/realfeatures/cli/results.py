@@ -61,7 +61,7 @@ def compare(
 
 def _read(run: str, store: str | None) -> "NamedRun":
     from realfeatures.results.earlier import STORED, read_run, stored_run
-    from realfeatures.running.plan import check_run_name
+    from realfeatures.running.names import check_run_name
 
     if not run.startswith(STORED):
         return read_run(Path(run))

@@ -78,7 +78,7 @@ def apply(
       realfeatures schedule apply nightly --every 1d --preset digits --image IMAGE --seed 3
     """
     from realfeatures.kubeflow.server import schedule
-    from realfeatures.running.plan import check_run_name
+    from realfeatures.running.names import check_run_name
 
     check_run_name(name)
     if len(name) > LONGEST_NAME:

@@ -82,7 +82,7 @@ def submit(
       realfeatures submit --watch 5a3c...
     """
     from realfeatures.kubeflow.server.submit import start
-    from realfeatures.running.plan import check_run_name
+    from realfeatures.running.names import check_run_name
 
     name = run_name or f"{preset}-seed{seed}"
     check_run_name(name)
@@ -142,7 +142,7 @@ def _watch_command(kubeflow: "Kubeflow", run_id: str) -> str:
 
 
 def _fetch(run_name: str, out: Path | None) -> None:
-    from realfeatures.running.plan import RUN_TIME
+    from realfeatures.running.names import RUN_TIME
     from realfeatures.store import ObjectStore
     from realfeatures.store.reports import fetch
 

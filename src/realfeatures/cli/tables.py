@@ -16,14 +16,16 @@ from rich.text import Text
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cells
+from realfeatures.experiment.overrides import differences
 from realfeatures.experiment.presets import PRESETS
 from realfeatures.results.statistics.intervals import wilson_interval
 from realfeatures.running.cost import Cost, total
-from realfeatures.running.folder import RunFolder, flat
+from realfeatures.running.folder import RunFolder
 from realfeatures.running.plan import Plan, addresses_of
 from realfeatures.science.artifacts import RUN, read_manifest, read_record
 from realfeatures.science.data.decoded import CACHE_VARIABLE, cache_folder
-from realfeatures.science.data.sources import FOLDER_HELP, list_sources
+from realfeatures.science.data.named import DATA_SOURCES
+from realfeatures.science.data.sources import FOLDER_HELP
 
 ADDRESS_DIGITS = 12
 """How much of an address a table shows; enough to name a cell with."""
@@ -132,12 +134,12 @@ def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
 def data_tables() -> RenderableType:
     """Return the known data sets, where they are kept, and how to bring one's own."""
     table = _table("source", "data set", "here", right=("training", "test", "classes", "image"))
-    for entry in list_sources():
-        info = entry.info
+    for source in DATA_SOURCES.values():
+        info = source.whole
         table.add_row(
-            entry.name,
-            entry.title,
-            "yes" if entry.cached else "downloaded when first used",
+            source.name,
+            source.title,
+            "yes" if source.cached else "downloaded when first used",
             f"{info.train:,}",
             f"{info.test:,}",
             str(info.classes),
@@ -155,7 +157,7 @@ def command_of(run: RunFound, cell: Cell) -> str:
     """Return the command that computes a cell anew, elsewhere: preset, overrides and seed."""
     seed = cell.labels.get("run_seed", run.seeds[0])
     words = ["realfeatures", "run", "--preset", run.preset.name, "--seed", str(seed)]
-    for path, value in _overrides(run.preset):
+    for path, value in differences(run.preset, PRESETS[run.preset.name]()).items():
         words += ["--set", f"{path}={_as_typed(value)}"]
     return shlex.join([*words, "--out", "runs/again"])
 
@@ -164,15 +166,6 @@ def _as_typed(value: Any) -> str:
     if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
         return ",".join(value)
     return value if isinstance(value, str) else json.dumps(value)
-
-
-def _overrides(preset: Preset) -> Iterator[tuple[str, Any]]:
-    """Yield what differs from the preset of that name, as a person would set it."""
-    base = flat(PRESETS[preset.name]().model_dump(mode="json"))
-    for path, value in flat(preset.model_dump(mode="json")).items():
-        # The data's digest is found anew by every run.
-        if value != base.get(path) and path != "data.sha256":
-            yield path, value
 
 
 def _results(folder: Path, facts: Table) -> Iterator[RenderableType]:

@@ -267,11 +267,11 @@ class _Seed:
 
     def _transfer(self, features: Features) -> None:
         inputs = {"test_set": DATA}
-        for paradigm in self.preset.paradigms:
+        for number, paradigm in enumerate(self.preset.paradigms, start=1):
             want = matched(paradigm, features)
-            inputs[paradigm] = self._encoder(paradigm, features)
+            inputs[f"encoder_{number}"] = self._encoder(paradigm, features)
             if want.readout is not Readout.OWN_HEAD:
-                inputs[f"{paradigm}_probe"] = self._probe(want)
+                inputs[f"probe_{number}"] = self._probe(want)
         labels = {"features": features, "experiments": Experiment.E5}
         self._cell(f"{features}/transfer", "transfer", self.preset.transfer, inputs, role="transfer", **labels)
 

@@ -6,33 +6,31 @@ Text stays text and ids come from a fixed salt, so that equal results give equal
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from realfeatures.experiment.vocabulary import Features
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {
-    Features.NATURAL: "#0072B2",
-    Features.ROBUST: "#009E73",
-    Features.NON_ROBUST: "#D55E00",
-    Features.D_RAND: "#CC79A7",
-    Features.D_DET: "#E69F00",
-    Features.NON_ROBUST_CONTRASTIVE: "#56B4E9",
-    Features.NON_ROBUST_MASKED: "#8C6D1F",
-    Features.NON_ROBUST_DIFFUSION: "#5B4B9A",
-    Features.NON_ROBUST_NOISE: "#7F7F7F",
-    Features.SHUFFLED: "#111827",
-    Features.D_RAND_LABELS: "#9CA3AF",
-}
+PALETTE = (
+    *("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#8C6D1F", "#5B4B9A", "#7F7F7F", "#111827", "#9CA3AF", "#A6761D", "#1B9E77"),
+)
 """Okabe and Ito's colours first, which the colour-blind tell apart; markers say the same without colour."""
 
-MARKERS = dict(zip(Features, "os^DvP<>Xhd", strict=True))
+COLOURS = dict(zip(Features, cycle(PALETTE), strict=False))
+MARKERS = dict(zip(Features, cycle("os^DvP<>Xhdp*"), strict=False))
 GREY, INK = "#6b7280", "#111827"
 BLUES = ("#eff6ff", "#dbeafe", "#bfdbfe", "#93c5fd", "#60a5fa", "#3b82f6", "#2563eb", "#1d4ed8", "#1e40af", "#1e3a8a")
 """Shades for shares from 0 to 1, each for a tenth."""
+
+LEGEND_COLUMNS = 6
+"""Names of a legend side by side."""
 
 TIP = "tip:"
 """Begins the gid of a part of a figure that has a tooltip."""
@@ -93,3 +91,28 @@ def draw_svg(draw: Callable[["Figure"], None], *, size: tuple[float, float], tit
 def figure_width(panels: int, each: float) -> float:
     """Return a figure's width in inches: the legend needs six, the page has room for 9.6."""
     return min(9.6, max(6.0, panels * each))
+
+
+def colour_of(features: str) -> str:
+    """Return the colour of a set; grey for what is trained on none."""
+    return COLOURS[Features(features)] if features in tuple(Features) else GREY
+
+
+def percent_axis(axes: "Axes", label: str) -> None:
+    """Let the upright axis run over all percent."""
+    axes.set_ylim(0, 102)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylabel(label)
+
+
+def legend(figure: "Figure", handles: Mapping[str, "Artist"], *, length: float = 1.4) -> None:
+    """Name a figure's marks above it, each handle as long as `length` letters."""
+    columns = min(LEGEND_COLUMNS, len(handles))
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=length,
+        columnspacing=1.6,
+    )

@@ -8,14 +8,14 @@ from typing import Any
 
 from realfeatures.experiment.measures import Comparison, Measure
 from realfeatures.experiment.vocabulary import Experiment, Readout
-from realfeatures.report.decomposition import (
+from realfeatures.report.sections.decomposition import (
     BOTH,
     DIFFERENCE,
     ENCODER,
     PROBE,
     crafted_sets,
 )
-from realfeatures.report.experiment_tables import NATURAL, paradigms_of
+from realfeatures.report.subjects import NATURAL, paradigms_of
 from realfeatures.results.estimates import Measurements
 from realfeatures.results.flags import Flags
 from realfeatures.results.rows import Lookup, Results

@@ -199,7 +199,7 @@ class _Evaluator:
     @property
     def _version(self) -> Version:
         """Which AutoAttack the model asks for: an encoder that is random by design says so."""
-        return "rand" if getattr(self.model.encoder, "randomised", False) else "standard"
+        return "rand" if self.model.encoder.randomised else "standard"
 
     def _steps(self, attack: Attack, threat: ThreatModel | None) -> int:
         """Return the steps of progress of a measurement: one, or the attacks of AutoAttack."""

@@ -11,9 +11,8 @@ import shutil
 from realfeatures.errors import ConfigError, DataError, MissingObjectError
 from realfeatures.experiment.config import DataConfig
 from realfeatures.science.artifacts import storage_errors
-from realfeatures.science.data.decoded import cache_folder, find
+from realfeatures.science.data.decoded import CacheEntry, cache_folder, find
 from realfeatures.science.data.sources import (
-    CacheEntry,
     cache_entry,
     load_source,
     pin_source,

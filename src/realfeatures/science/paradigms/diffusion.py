@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from realfeatures.experiment.config import DiffusionConfig
 from realfeatures.science.context import Run
 from realfeatures.science.data.augment import crop_flip
 from realfeatures.science.data.images import ImageSet
-from realfeatures.science.models.pooling import pool_to
+from realfeatures.science.models.encoder import Encoder, pool_to
 from realfeatures.science.models.unet import UNet
 from realfeatures.science.paradigms.base import (
     ImageShape,
@@ -22,8 +22,8 @@ from realfeatures.science.paradigms.base import (
 from realfeatures.science.training import MovingAverage, train
 
 
-class DiffusionEncoder(nn.Module):
-    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
+class DiffusionEncoder(Encoder):
+    """A U-Net's features at one timestep, as an encoder that normalises to [-1, 1].
 
     The image is noised to the configured timestep with one fixed noise, kept with the weights, so that
     the encoder is deterministic; the U-Net's feature map is then average-pooled. With fresh noise, drawn from torch's
