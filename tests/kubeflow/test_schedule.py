@@ -10,12 +10,11 @@ from kfp_http import Fault
 from kfp_server import KfpServer
 
 from realfeatures.cli import main as cli
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ClusterError, ConfigError
 from realfeatures.experiment.presets import load_preset
 from realfeatures.kubeflow.server import schedule
 from realfeatures.kubeflow.server.connection import Connection
 from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
-from realfeatures.kubeflow.server.kubernetes_api import ClusterError
 from realfeatures.kubeflow.server.schedule import Timing, parse_timing
 from realfeatures.kubeflow.server.submit import Version, upload
 from realfeatures.pipelines.paper import compile_pipeline

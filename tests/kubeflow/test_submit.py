@@ -17,14 +17,11 @@ from kfp_server import KfpServer
 from kfp_workflow import task_keys
 
 from realfeatures.cli import main as cli
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ClusterError, ConfigError, ConflictError, ForbiddenError, MissingError, RunFailed
 from realfeatures.experiment.presets import load_preset
 from realfeatures.kubeflow.server.connection import Connection
 from realfeatures.kubeflow.server.kubeflow_api import ATTEMPTS, Kubeflow
-from realfeatures.kubeflow.server.kubernetes_api import ClusterError, ForbiddenError, MissingError
-from realfeatures.kubeflow.server.refusals import ConflictError
 from realfeatures.kubeflow.server.run_state import (
-    RunFailed,
     RunState,
     TaskState,
     require_success,

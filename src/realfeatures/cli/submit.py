@@ -112,8 +112,8 @@ def submit(
 
 def _follow(kubeflow: "Kubeflow", run_id: str, out: Path | None) -> None:
     """Show a run until it is finished, then fetch its report."""
-    from realfeatures.kubeflow.server.kubernetes_api import ClusterError, MissingError
-    from realfeatures.kubeflow.server.run_state import RunFailed, require_success
+    from realfeatures.errors import ClusterError, MissingError, RunFailed
+    from realfeatures.kubeflow.server.run_state import require_success
     from realfeatures.kubeflow.server.watching import follow
 
     again = f"the run goes on; look again with: {_watch_command(kubeflow, run_id)}"

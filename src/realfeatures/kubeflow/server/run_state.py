@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realfeatures.errors import RealFeaturesError
+from realfeatures.errors import RunFailed, one_line
 
 FINISHED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 UNKNOWN = {None, "", "RUNTIME_STATE_UNSPECIFIED"}
@@ -16,10 +16,6 @@ DRIVER = "-driver"
 """How the name of the node ends that prepares a task."""
 ENGINE = {"", "root", "executor"}
 """Names of nodes that are no task."""
-
-
-class RunFailed(RealFeaturesError):  # noqa: N818 - the run's, not this program's
-    """A run on Kubeflow ended without success."""
 
 
 @dataclass(frozen=True)
@@ -136,4 +132,4 @@ def _known(state: str | None) -> str:
 
 
 def _message(status: Any) -> str:
-    return " ".join(str(status.message).split()) if status is not None and status.message else ""
+    return one_line(status.message or "") if status is not None else ""
