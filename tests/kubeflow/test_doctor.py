@@ -19,10 +19,10 @@ from realfeatures.kubeflow.doctor.need import (
     PODS_OF_KUBEFLOW,
     STARTING_A_JOB,
     Need,
+    Toleration,
 )
 from realfeatures.kubeflow.server.connection import Connection
 from realfeatures.kubeflow.server.kubernetes_api import connect
-from realfeatures.pipelines.profiles import Toleration
 
 HERE = f"/api/v1/namespaces/{NAMESPACE}"
 IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64

@@ -21,6 +21,7 @@ from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import PRESETS, load_preset
+from realfeatures.kubeflow.spec import port_name, tasks
 from realfeatures.kubeflow.tasks.cells import (
     ADDRESSES,
     CODE,
@@ -29,10 +30,9 @@ from realfeatures.kubeflow.tasks.cells import (
     structure,
 )
 from realfeatures.kubeflow.tasks.records import RECORD_BYTES
-from realfeatures.pipelines.nesting import port_name
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import PROFILES, Profile, load_profile
-from realfeatures.pipelines.size import MAX_WORKFLOW_BYTES, tasks, workflow_bytes
+from realfeatures.pipelines.size import MAX_WORKFLOW_BYTES, workflow_bytes
 from realfeatures.running.local import run_experiment
 from realfeatures.science.artifacts import read_manifest
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from realfeatures.errors import RunFailed, one_line
+from realfeatures.kubeflow.spec import levels
 
 FINISHED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 UNKNOWN = {None, "", "RUNTIME_STATE_UNSPECIFIED"}
@@ -66,17 +67,11 @@ class RunState:
 def task_names(spec: Mapping[str, Any]) -> dict[str, TaskName]:
     """Return what a person reads on each task of a compiled pipeline, by its key; a key that two share names itself."""
     names: dict[str, TaskName] = {}
-
-    def visit(level: Mapping[str, Any], path: str) -> None:
-        for key, task in level["dag"]["tasks"].items():
+    for level in levels(spec) if spec else ():
+        for key, task in level.tasks.items():
+            text = " / ".join([*level.path, task["taskInfo"]["name"]])
             component = spec["components"][task["componentRef"]["name"]]
-            text = path + task["taskInfo"]["name"]
             names[key] = TaskName(key if key in names else text, "dag" in component)
-            if "dag" in component:
-                visit(component, f"{text} / ")
-
-    if spec:
-        visit(spec["root"], "")
     return names
 
 
@@ -102,14 +97,20 @@ def require_success(state: RunState) -> None:
     """
     if state.state == "SUCCEEDED":
         return
-    failed = [task for task in state.steps if task.state == "FAILED"] or [
-        task for task in state.tasks if task.state == "FAILED"
-    ]
-    told = next((task for task in failed if task.error), failed[0] if failed else None)
-    where = f" in task {told.name!r}" if told else ""
-    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-    why = (told.error if told else "") or state.error or "the reason is in the task's log"
-    raise RunFailed(f"run {state.name} ({state.run_id}) {state.state.lower()}{where}{more}: {why}")
+    where, error = _failure(state)
+    why = error or state.error or "the reason is in the task's log"
+    raise RunFailed(f"run {state.name} ({state.run_id}) {state.state.lower()}{where}: {why}")
+
+
+def _failure(state: RunState) -> tuple[str, str]:
+    """Return in which tasks a run failed, in words, and what the first of them said that said something."""
+    tasks = [task for task in state.tasks if task.state == "FAILED"]
+    steps = [task for task in tasks if not task.nested] or tasks
+    if not steps:
+        return "", ""
+    first = next((task for task in steps if task.error), steps[0])
+    more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
+    return f" in task {first.name!r}{more}", first.error
 
 
 def _tasks(run: Any, names: Mapping[str, TaskName]) -> dict[str, TaskState]:
