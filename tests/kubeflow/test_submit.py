@@ -17,6 +17,7 @@ from kfp_server import KfpServer
 from kfp_workflow import task_keys
 
 from realfeatures.cli import main as cli
+from realfeatures.cli.watching import follow, table_of
 from realfeatures.errors import ClusterError, ConfigError, ConflictError, ForbiddenError, MissingError, RunFailed
 from realfeatures.experiment.presets import load_preset
 from realfeatures.kubeflow.server.connection import Connection
@@ -26,9 +27,9 @@ from realfeatures.kubeflow.server.run_state import (
     TaskState,
     require_success,
     task_names,
+    watch,
 )
 from realfeatures.kubeflow.server.submit import Version, start, upload
-from realfeatures.kubeflow.server.watching import follow, table_of, watch
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
 from realfeatures.store.reports import FILES, publish
@@ -354,7 +355,7 @@ def call(server, monkeypatch, capsys, tmp_path):
     """Call the command line in this process; returns exit code, standard output and standard error."""
     monkeypatch.setenv("KF_PIPELINES_ENDPOINT", server.host)
     monkeypatch.delenv("REALFEATURES_STORE", raising=False)
-    monkeypatch.setattr("realfeatures.kubeflow.server.watching.POLL_SECONDS", 0.01)
+    monkeypatch.setattr("realfeatures.kubeflow.server.run_state.POLL_SECONDS", 0.01)
     monkeypatch.setitem(Kubeflow.__init__.__kwdefaults__, "pause_seconds", 0.01)
     monkeypatch.chdir(tmp_path)
 

@@ -20,11 +20,11 @@ from rich.console import Console
 from realfeatures.cli.committed import document, main
 from realfeatures.cli.summary_tables import summary_tables
 from realfeatures.errors import ArtifactError
+from realfeatures.experiment.command import command_of
 from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.report.masking import CHECKS
-from realfeatures.report.page import reproduce_command
 from realfeatures.report.published import CIFAR10, is_cifar10
 from realfeatures.report.tables import MINUS
 from realfeatures.science.artifacts import (
@@ -357,7 +357,7 @@ def test_published_numbers_are_those_of_their_sources() -> None:
 def test_the_command_in_the_report_makes_the_same_experiment() -> None:
     assignments = ["probe.epochs=7", "data=folder:my pictures", "features=natural,robust", "attack.autoattack=[]"]
     preset = load_preset("digits", assignments)
-    words = shlex.split(reproduce_command(preset, seeds=[4, 5]))
+    words = shlex.split(command_of(preset, seeds=[4, 5], out="OUT"))
     given = [value for flag, value in pairwise(words) if flag == "--set"]
     assert load_preset("digits", given) == preset
     assert [value for flag, value in pairwise(words) if flag == "--seed"] == ["4", "5"]

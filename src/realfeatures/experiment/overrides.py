@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import yaml
@@ -35,6 +36,24 @@ def override(config: AnyConfig, changes: dict[str, Any]) -> AnyConfig:
         return type(config).model_validate(values)
     except ValidationError as error:
         raise ConfigError(_first_problem(error)) from None
+
+
+def differences(config: Config, base: Config) -> dict[str, Any]:
+    """Return where a preset or a profile departs from another: its own JSON values, by the paths that `override` takes.
+
+    The digest of the data set's content is left out: every run finds it again.
+    """
+    found = departures(config.model_dump(mode="json"), base.model_dump(mode="json"))
+    return {path: value for path, _, value in found if path != "data.sha256"}
+
+
+def departures(values: Any, base: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield path, old and new value of all that differs; a mapping is one value where its keys are others."""
+    if isinstance(values, Mapping) and isinstance(base, Mapping) and values.keys() == base.keys():
+        for name in values:
+            yield from departures(values[name], base[name], f"{path}.{name}" if path else name)
+    elif values != base:
+        yield path, base, values
 
 
 def assignment(text: str, *, option: str = "--set") -> tuple[str, Any]:

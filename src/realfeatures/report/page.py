@@ -1,15 +1,14 @@
 """The report: results.json, report.html and report.md of a run, each written whole; imports no torch."""
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from realfeatures.experiment.command import command_of
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell
-from realfeatures.experiment.presets import PRESETS
 from realfeatures.experiment.vocabulary import ADVERSARIAL
 from realfeatures.report import diagram, figures, tables
 from realfeatures.report.deviations import DEVIATIONS
@@ -90,18 +89,6 @@ def write_report(
     write_bytes(out / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
 
 
-def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
-    """Return the command line that runs this experiment again, with every value that differs from its preset."""
-    words = ["realfeatures", "run", "--preset", preset.name]
-    for seed in seeds:
-        words += ["--seed", str(seed)]
-    if preset.name in PRESETS:
-        base = PRESETS[preset.name]().model_dump(mode="json")
-        for path, value in _differences(base, preset.model_dump(mode="json")):
-            words += ["--set", f"{path}={value if path == 'data.source' else json.dumps(value)}"]
-    return shlex.join([*words, "--out", "OUT"])
-
-
 def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, Any]:
     """Return what both reports show."""
     return {
@@ -117,7 +104,7 @@ def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, An
         "origins": list(_origins(experiment)),
         "stages": diagram.stage_times(experiment),
         "missing": [cell.key for cell in experiment.grid if cell.key not in experiment.finished],
-        "command": reproduce_command(experiment.preset, seeds=experiment.seeds),
+        "command": command_of(experiment.preset, seeds=experiment.seeds, out="OUT"),
         "deviations": DEVIATIONS,
     }
 
@@ -197,12 +184,3 @@ def _curves(experiment: Experiment) -> dict[str, dict[str, list[list[tuple[float
             panel.setdefault(str(cell.labels["features"]), []).append(points)
     order = [*experiment.preset.paradigms, ADVERSARIAL]
     return {name: curves[name] for name in order if name in curves}
-
-
-def _differences(base: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(base, dict) and isinstance(value, dict):
-        for key in value:
-            yield from _differences(base.get(key), value[key], f"{path}.{key}" if path else key)
-    # A folder's digest is found again from its content.
-    elif base != value and path != "data.sha256":
-        yield path, value

@@ -4,13 +4,17 @@ Kubeflow up to 2.17 tells the nodes of its workflow engine: of each task a drive
 and in it one named `executor` (kubeflow/pipelines, backend/src/v2/compiler/argocompiler). It tells no failure's reason.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from realfeatures.errors import RunFailed, one_line
+from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
 from realfeatures.kubeflow.spec import levels
 
+POLL_SECONDS = 5.0
+"""chosen: between two looks at a run, whose shortest task takes longer."""
 FINISHED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 UNKNOWN = {None, "", "RUNTIME_STATE_UNSPECIFIED"}
 DRIVER = "-driver"
@@ -87,6 +91,21 @@ def state_of(run: Any, names: Mapping[str, TaskName]) -> RunState:
         report=str(parameters.get("run_name") or run.display_name),
         total=sum(not name.nested for name in names.values()),
     )
+
+
+def watch(kubeflow: Kubeflow, run_id: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[RunState]:
+    """Yield the run's state every few seconds, the last one when it is finished.
+
+    Raises:
+        ClusterError: the server refuses, or does not answer for longer than a request is tried.
+    """
+    run = kubeflow.get_run(run_id)
+    names = task_names(kubeflow.pipeline_spec(run))
+    while not (state := state_of(run, names)).finished:
+        yield state
+        pause(POLL_SECONDS)
+        run = kubeflow.get_run(run_id)
+    yield state
 
 
 def require_success(state: RunState) -> None:
