@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
 from realfeatures.errors import CorruptObjectError, MissingObjectError, StorageError, attempt
-from realfeatures.science.artifacts import sha256_of, storage_errors
+from realfeatures.science.artifacts import beside, sha256_of, storage_errors
 from realfeatures.store.failures import passes, reason, told
 from realfeatures.store.settings import (
     LOCATION_VARIABLE,
@@ -137,7 +137,7 @@ class ObjectStore:
         """
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary = beside(path)
         try:
             self._attempt(f"get {key}", lambda: self._download(key, temporary, progress))
             with storage_errors(path):
