@@ -105,6 +105,11 @@ def test_a_component_has_the_ports_of_its_stage(stage):
 
 
 @pytest.mark.parametrize("stage", STAGES)
+def test_a_component_says_what_its_stage_does(stage):
+    assert COMPONENTS[stage].python_func.__doc__ == STAGES[stage].__doc__
+
+
+@pytest.mark.parametrize("stage", STAGES)
 def test_a_component_hands_each_input_to_the_port_of_its_name(stage, monkeypatch):
     given = {}
     monkeypatch.setattr(kfp_runtime, "run_stage", lambda cell, **rest: given.update(rest, cell=cell))

@@ -7,10 +7,11 @@ import pytest
 from docker_daemon import image
 from kfp import components, local
 from kfp.local.config import LocalRunnerType
-from test_pipeline import TINY, artifacts, write
+from test_pipeline_runs import TINY, artifacts
 
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.presets import load_preset
+from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
 from realfeatures.running.local import run_experiment
 from realfeatures.running.plan import make_plan
@@ -51,9 +52,10 @@ def run_pipeline(preset: Preset, folder: Path, *, runner: LocalRunnerType, image
     root = folder / "kfp"
     root.mkdir(parents=True)
     root.chmod(0o777)  # the container's user has no name here
-    write(folder / "paper.yaml", preset, image=image, profile=load_profile("cpu"))
+    path, profile = folder / "paper.yaml", load_profile("cpu")
+    compile_pipeline(preset, seed=0, repetitions=1, image=image, profile=profile, path=path)
     local.init(runner, pipeline_root=str(root), enable_caching=False)
-    components.load_component_from_file(str(folder / "paper.yaml"))()
+    components.load_component_from_file(str(path))()
     return dict(artifacts(root, "*/*/*/manifest.json"))
 
 

@@ -45,15 +45,11 @@ def list_(
 
       realfeatures store ls runs/
     """
-    from rich.table import Table
+    from realfeatures.cli.tables import object_table
 
-    found = list(open_store(store).list(prefix))
-    table = Table("key", "bytes", "written (UTC)")
-    table.columns[1].justify = "right"
-    for one in found:
-        table.add_row(one.key, f"{one.size_bytes:,}", f"{one.modified:%Y-%m-%d %H:%M:%S}")
-    table_console().print(table)
-    typer.echo(_sum(found))
+    objects = list(open_store(store).list(prefix))
+    table_console().print(object_table(objects))
+    typer.echo(_sum(objects))
 
 
 @app.command()

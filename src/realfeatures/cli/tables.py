@@ -1,9 +1,7 @@
-"""The tables of the command line: a plan, the cells of a run, one cell, the data sets."""
+"""The tables of the command line: plans, the cells of a run, data sets, the doctor's findings, schedules, objects."""
 
 import json
-import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,65 +11,24 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from realfeatures.errors import ConfigError
+from realfeatures.cli.earlier_run import EarlierRun
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.grid import Cell, cells
-from realfeatures.experiment.overrides import differences
-from realfeatures.experiment.presets import PRESETS
+from realfeatures.experiment.grid import Cell
+from realfeatures.kubeflow.doctor.findings import Finding, Outcome
+from realfeatures.kubeflow.server.schedule import timing_of
 from realfeatures.results.statistics.intervals import wilson_interval
 from realfeatures.running.cost import Cost, total
-from realfeatures.running.folder import RunFolder
-from realfeatures.running.plan import Plan, addresses_of
+from realfeatures.running.plan import Plan
 from realfeatures.science.artifacts import RUN, read_manifest, read_record
 from realfeatures.science.data.decoded import CACHE_VARIABLE, cache_folder
 from realfeatures.science.data.named import DATA_SOURCES
 from realfeatures.science.data.sources import FOLDER_HELP
+from realfeatures.store import StoredObject
 
 ADDRESS_DIGITS = 12
 """How much of an address a table shows; enough to name a cell with."""
 
-
-@dataclass(frozen=True)
-class RunFound:
-    """The cells of an earlier run, as the installed code addresses them."""
-
-    folder: RunFolder
-    preset: Preset
-    seeds: list[int]
-    grid: list[Cell]
-    addresses: dict[str, str]
-
-    def find(self, name: str) -> Cell:
-        """Return the one cell with this key or this beginning of an address.
-
-        Raises:
-            ConfigError: none or several have it.
-        """
-        found = [cell for cell in self.grid if name == cell.key or self.addresses[cell.key].startswith(name)]
-        if len(found) == 1:
-            return found[0]
-        how_many = "no cell" if not found else f"{len(found)} cells"
-        raise ConfigError(
-            f"{name!r} names {how_many}; expected a key or the beginning of one address, which"
-            f" `realfeatures show --out {self.folder.path}` lists"
-        )
-
-    def is_done(self, cell: Cell) -> bool:
-        """Return whether a cell's artifact is there."""
-        return self.folder.cell(self.addresses[cell.key]).exists()
-
-
-def read_run(out: Path) -> RunFound:
-    """Return what was run in a folder.
-
-    Raises:
-        ConfigError: nothing was.
-        ArtifactError: experiment.json is damaged.
-    """
-    folder = RunFolder(out)
-    preset, seeds = folder.require_experiment()
-    grid = cells(preset, seeds)
-    return RunFound(folder, preset, seeds, grid, addresses_of(grid, preset))
+OUTCOME_COLOURS = {Outcome.OK: "green", Outcome.PROBLEM: "red", Outcome.UNKNOWN: "yellow"}
 
 
 def plan_tables(plan: Plan, done: set[str]) -> RenderableType:
@@ -98,7 +55,7 @@ def plan_tables(plan: Plan, done: set[str]) -> RenderableType:
     return Group(_heading(plan.preset, plan.seeds), table, sums)
 
 
-def key_table(run: RunFound) -> RenderableType:
+def key_table(run: EarlierRun) -> RenderableType:
     """Return the cells of a run by key, with their addresses and whether they are done."""
     table = _table("cell", "stage", "address", "")
     for cell in run.grid:
@@ -107,7 +64,7 @@ def key_table(run: RunFound) -> RenderableType:
     return Group(_heading(run.preset, run.seeds), table)
 
 
-def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
+def cell_tables(run: EarlierRun, cell: Cell) -> RenderableType:
     """Return all that is known of a cell.
 
     Raises:
@@ -153,21 +110,6 @@ def data_tables() -> RenderableType:
     )
 
 
-def command_of(run: RunFound, cell: Cell) -> str:
-    """Return the command that computes a cell anew, elsewhere: preset, overrides and seed."""
-    seed = cell.labels.get("run_seed", run.seeds[0])
-    words = ["realfeatures", "run", "--preset", run.preset.name, "--seed", str(seed)]
-    for path, value in differences(run.preset, PRESETS[run.preset.name]()).items():
-        words += ["--set", f"{path}={_as_typed(value)}"]
-    return shlex.join([*words, "--out", "runs/again"])
-
-
-def _as_typed(value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return ",".join(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
 def _results(folder: Path, facts: Table) -> Iterator[RenderableType]:
     manifest, record = read_manifest(folder), read_record(folder)
     run = folder / RUN
@@ -200,7 +142,41 @@ def _measurements(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _heading(preset: Preset, seeds: list[int] | tuple[int, ...]) -> Text:
+def finding_table(findings: Sequence[Finding]) -> Table:
+    """Return what the doctor found, one row a check, with the remedies."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        text = Text(finding.text)
+        if finding.remedy:
+            text.append(f"\nremedy: {finding.remedy}", style="dim")
+        table.add_row(Text(finding.outcome, style=OUTCOME_COLOURS[finding.outcome]), finding.check, text)
+    return table
+
+
+def schedule_table(schedules: Sequence[Any]) -> Table:
+    """Return recurring runs, each a V2beta1RecurringRun: name, when, whether they start runs, the version's id."""
+    table = Table("name", "when", "state", "version")
+    for schedule in schedules:
+        version = schedule.pipeline_version_reference
+        table.add_row(
+            schedule.display_name,
+            str(timing_of(schedule)),
+            "disabled" if schedule.mode == "DISABLE" else "enabled",
+            version.pipeline_version_id if version else "the latest",
+        )
+    return table
+
+
+def object_table(objects: Sequence[StoredObject]) -> Table:
+    """Return the objects of a store: key, size and when they were written."""
+    table = Table("key", "bytes", "written (UTC)")
+    table.columns[1].justify = "right"
+    for stored in objects:
+        table.add_row(stored.key, f"{stored.size_bytes:,}", f"{stored.modified:%Y-%m-%d %H:%M:%S}")
+    return table
+
+
+def _heading(preset: Preset, seeds: Sequence[int]) -> Text:
     listed = ", ".join(map(str, seeds))
     return Text(f"preset {preset.name}, data {preset.data.source}, {preset.runtime.device}, seeds {listed}")
 

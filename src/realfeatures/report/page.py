@@ -1,14 +1,13 @@
 """The report: results.json, report.html and report.md of a run, each written whole; imports no torch."""
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from realfeatures.experiment.command import command_of
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell
-from realfeatures.experiment.presets import PRESETS
 from realfeatures.report.rendering import environment
 from realfeatures.report.section import Section
 from realfeatures.report.sections import diagram, drift, gallery, masking, sections, training
@@ -71,7 +70,7 @@ def write_report(
         "drift": found,
         "origins": list(_origins(experiment)),
         "missing": [cell.key for cell in experiment.grid if cell.key not in experiment.finished],
-        "command": reproduce_command(preset, seeds=experiment.seeds),
+        "command": command_of(preset, seeds=experiment.seeds, out="OUT"),
     }
     claims, *others = _sections(experiment, results)
     for file, escape, news in ((HTML, True, drift.detailed), (MARKDOWN, False, drift.section)):
@@ -80,18 +79,6 @@ def write_report(
         write_bytes(out / file, page.render(**content, sections=shown).encode())
     # Last: whoever finds results.json finds its reports beside it.
     write_bytes(out / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
-
-
-def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
-    """Return the command line that runs this experiment again, with every value that differs from its preset."""
-    words = ["realfeatures", "run", "--preset", preset.name]
-    for seed in seeds:
-        words += ["--seed", str(seed)]
-    if preset.name in PRESETS:
-        base = PRESETS[preset.name]().model_dump(mode="json")
-        for path, value in _differences(base, preset.model_dump(mode="json")):
-            words += ["--set", f"{path}={value if path == 'data.source' else json.dumps(value)}"]
-    return shlex.join([*words, "--out", "OUT"])
 
 
 def _sections(experiment: Experiment, results: Mapping[str, Any]) -> list[Section]:
@@ -107,12 +94,3 @@ def _origins(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
         fitted = "" if one.matched else f" → {one.probe_features}"
         what = f"{one.paradigm} on {one.features}{fitted}, {control_name(one.readout)}, {one.protocol}"
         yield what, ", ".join(experiments_of(cell.labels)), cell.key
-
-
-def _differences(base: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(base, dict) and isinstance(value, dict):
-        for key in value:
-            yield from _differences(base.get(key), value[key], f"{path}.{key}" if path else key)
-    # A folder's digest is found again from its content.
-    elif base != value and path != "data.sha256":
-        yield path, value

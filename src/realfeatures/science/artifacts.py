@@ -131,7 +131,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile's: that gives 0600 whatever the umask, and a report is for others to read.
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary = beside(path)
         try:
             with temporary.open("xb") as file:
                 file.write(content)
@@ -141,6 +141,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def beside(path: Path) -> Path:
+    """Return a hidden path beside another, that nothing has: what is written there takes its place in one step."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 @contextmanager

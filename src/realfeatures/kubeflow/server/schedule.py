@@ -5,9 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ClusterError, ConfigError
 from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
-from realfeatures.kubeflow.server.kubernetes_api import ClusterError
 from realfeatures.kubeflow.server.submit import Version, parameters, reference
 from realfeatures.running.names import RUN_TIME
 

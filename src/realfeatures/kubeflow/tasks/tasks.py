@@ -14,6 +14,7 @@ from realfeatures.experiment.codec import Order, decode
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cell_addresses, cells
 from realfeatures.experiment.vocabulary import canonical_json
+from realfeatures.kubeflow.spec import port_name
 from realfeatures.kubeflow.tasks.cells import (
     require_code,
     resolve,
@@ -45,7 +46,7 @@ def configure_run(
     run_name: str,
     structure: str,
     code: str,
-    files: Mapping[str, str],
+    **files: str,
 ) -> None:
     """Resolve what a run form asks for into the text of every cell, or refuse it, before anything is computed.
 
@@ -53,8 +54,8 @@ def configure_run(
         preset: the preset that the pipeline was compiled with, as JSON.
         seed, overrides, run_name: of the run form.
         repetitions, structure, code: of the pipeline; see `resolve`.
-        files: the file of each output: `resolved` takes the preset, `seeds` a JSON list, `cells` all texts by slot,
-            and every other one the text of the cell at this slot, or nothing where there is none.
+        files: the file of each output port: `resolved` takes the preset, `seeds` a JSON list, `cells` all texts by
+            slot, and every other one the text of the cell that the port is named after, or nothing where there is none.
 
     Raises:
         SystemExit: with one line that says what is wrong.
@@ -66,13 +67,14 @@ def configure_run(
         if store is not None:
             store.provide(Preset.model_validate_json(preset).data)
         found = resolve(preset, seed=seed, repetitions=repetitions, overrides=overrides, expected_structure=structure)
-        known = {
+        texts = {
+            **{port_name(slot): text for slot, text in found.texts.items()},
             "resolved": canonical_json(found.preset.model_dump(mode="json")),
             "seeds": canonical_json(list(found.seeds)),
             "cells": canonical_json(found.texts),
         }
-        for name, file in files.items():
-            write_bytes(Path(file), known.get(name, found.texts.get(name, "")).encode())
+        for port, file in files.items():
+            write_bytes(Path(file), texts.get(port, "").encode())
 
 
 def run_stage(
