@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realfeatures.cli.earlier_run import EarlierRun
+from realfeatures.experiment.address import SHOWN_DIGITS
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell
 from realfeatures.kubeflow.doctor.findings import Finding, Outcome
@@ -24,9 +25,6 @@ from realfeatures.science.data.decoded import CACHE_VARIABLE, cache_folder
 from realfeatures.science.data.named import DATA_SOURCES
 from realfeatures.science.data.sources import FOLDER_HELP
 from realfeatures.store import StoredObject
-
-ADDRESS_DIGITS = 12
-"""How much of an address a table shows; enough to name a cell with."""
 
 OUTCOME_COLOURS = {Outcome.OK: "green", Outcome.PROBLEM: "red", Outcome.UNKNOWN: "yellow"}
 
@@ -42,7 +40,7 @@ def plan_tables(plan: Plan, done: set[str]) -> RenderableType:
         table.add_row(
             escape(cell.key),
             cell.stage,
-            plan.addresses[cell.key][:ADDRESS_DIGITS],
+            plan.addresses[cell.key][:SHOWN_DIGITS],
             "done" if cell.key in done else "",
             *_amounts(plan.costs[cell.key]),
         )
@@ -60,7 +58,7 @@ def key_table(run: EarlierRun) -> RenderableType:
     table = _table("cell", "stage", "address", "")
     for cell in run.grid:
         state = "done" if run.is_done(cell) else ""
-        table.add_row(escape(cell.key), cell.stage, run.addresses[cell.key][:ADDRESS_DIGITS], state)
+        table.add_row(escape(cell.key), cell.stage, run.addresses[cell.key][:SHOWN_DIGITS], state)
     return Group(_heading(run.preset, run.seeds), table)
 
 
@@ -78,7 +76,7 @@ def cell_tables(run: EarlierRun, cell: Cell) -> RenderableType:
     facts.add_row("address", address)
     facts.add_row("seed", str(cell.seed))
     for port, key in cell.inputs.items():
-        facts.add_row(f"input {port}", f"{key} ({run.addresses[key][:ADDRESS_DIGITS]})")
+        facts.add_row(f"input {port}", f"{key} ({run.addresses[key][:SHOWN_DIGITS]})")
     facts.add_row("files", str(folder) if run.is_done(cell) else "not computed yet")
     parts: list[RenderableType] = [facts]
     if run.is_done(cell):

@@ -1,6 +1,7 @@
 """E2: what remains under attack?"""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from realfeatures.experiment.vocabulary import ADVERSARIAL, STANDARD, Experiment, Features, Paradigm, Protocol
@@ -61,7 +62,7 @@ def _protocols(results: Results) -> Iterator[Part]:
             yield Part(
                 title=title,
                 words=(text,),
-                figure=lambda protocol=protocol: curves(results, protocol),  # type: ignore[misc]
+                figure=partial(curves, results, protocol),
                 caption=_CAPTION,
                 warnings=warnings(results, subjects),
                 table=table(results, protocol),
