@@ -153,7 +153,7 @@ def data_tables() -> RenderableType:
 
 def command_of(run: RunFound, cell: Cell) -> str:
     """Return the command that computes a cell anew, elsewhere: preset, overrides and seed."""
-    seed = cell.labels.get("run_seed", run.seeds[0])
+    seed = run.seeds[0] if cell.run_seed is None else cell.run_seed
     words = ["realfeatures", "run", "--preset", run.preset.name, "--seed", str(seed)]
     for path, value in _overrides(run.preset):
         words += ["--set", f"{path}={_as_typed(value)}"]
@@ -212,8 +212,8 @@ def _heading(preset: Preset, seeds: list[int] | tuple[int, ...]) -> Text:
     return Text(f"preset {preset.name}, data {preset.data.source}, {preset.runtime.device}, seeds {listed}")
 
 
-def _section(cell: Cell) -> tuple[str | int, ...]:
-    return cell.labels.get("run_seed", ""), cell.labels.get("features", "")
+def _section(cell: Cell) -> tuple[int | None, str | None]:
+    return cell.run_seed, cell.features
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.config import Preset, RuntimeConfig
-from realfeatures.experiment.grid import DATA, Cell
+from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.overrides import override, parse_overrides
 from realfeatures.experiment.vocabulary import canonical_json, digest_of
 from realfeatures.running.plan import Plan, check_seeds, make_plan
@@ -50,11 +50,10 @@ class Resolved:
 
 def slot(cell: Cell, seeds: Sequence[int]) -> str:
     """Return a cell's name that no seed changes: `robust/contrastive/encoder`, the second seed's `1/robust/...`."""
-    if cell.key == DATA:
-        return DATA
-    seed = int(cell.labels["run_seed"])
-    name = cell.key.removeprefix(f"seed{seed}/")
-    return name if len(seeds) == 1 else f"{seeds.index(seed)}/{name}"
+    if cell.run_seed is None:
+        return cell.key
+    name = cell.key.removeprefix(f"seed{cell.run_seed}/")
+    return name if len(seeds) == 1 else f"{seeds.index(cell.run_seed)}/{name}"
 
 
 def structure(grid: Sequence[Cell], seeds: Sequence[int]) -> str:
@@ -101,6 +100,10 @@ def _texts(plan: Plan) -> dict[str, str]:
     return {**texts, CODE: code_digest(), ADDRESSES: digest_of(plan.addresses)}
 
 
+_ABOUT = ("role", "title", "short", "group", "paradigm", "features")
+"""What a task is told of what its cell is about."""
+
+
 def order_text(cell: Cell, *, runtime: RuntimeConfig, address: str) -> str:
     """Return a cell as canonical JSON, with a folder's path, which its identity leaves out."""
     return canonical_json(
@@ -109,7 +112,8 @@ def order_text(cell: Cell, *, runtime: RuntimeConfig, address: str) -> str:
             "stage": cell.stage,
             "config": cell.config.model_dump(mode="json"),
             "seed": cell.seed,
-            "labels": dict(cell.labels),
+            "run_seed": cell.run_seed,
+            **{name: getattr(cell, name) for name in _ABOUT},
             "runtime": runtime.model_dump(mode="json"),
             "address": address,
             "code": code_digest(),

@@ -217,7 +217,7 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) 
     )
     if store is not None:
         store.checkpoint(manifest["address"]).discard()
-    output.metadata.update({**order.cell.labels, "address": manifest["address"], "kind": manifest["kind"]})
+    output.metadata.update({"title": order.cell.title, "address": manifest["address"], "kind": manifest["kind"]})
 
 
 def _require_inputs(order: Order, inputs: Mapping[str, Artifact]) -> None:
