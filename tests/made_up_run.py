@@ -3,6 +3,7 @@
 import copy
 import json
 import shutil
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -72,6 +73,15 @@ class Run:
 
     def folder(self, key: str) -> Path:
         return self.out / "cells" / self.addresses[key]
+
+    def rewrite(self, key: str, change: Callable[[dict], object]) -> None:
+        """Change a cell's record as if it had measured something else."""
+        folder = self.folder(key)
+        manifest = json.loads((folder / "manifest.json").read_text())
+        record = json.loads((folder / "record.json").read_text())
+        change(record)
+        (folder / "manifest.json").unlink()
+        seal(folder, kind=manifest["kind"], record=record, attributes={}, address=self.addresses[key])
 
     @property
     def html(self) -> str:

@@ -62,7 +62,7 @@ def test_compare_exits_with_3_and_shows_what_left_first(call: Callable, saved: C
     after = saved("after", results(over(range(3), masked=250, diffusion=301), code="b"))
     code, out, _ = call(before, after)
     assert code == 3
-    assert out.index("Left their interval") < out.index("masked on natural") < out.index("Set-up that changed")
+    assert out.index("Left their interval") < out.index("masked on natural") < out.index("set-up")
     assert "diffusion" not in out
     assert re.search(r"diffusion on natural .*within", call(before, after, "--all")[1])
 
@@ -197,7 +197,7 @@ class TestInAStore:
         location = store.settings.location
         code, out, _ = call("store:nightly-1", now, "--store", location)
         assert code == 0
-        assert f"{now} against nightly-1" in out
+        assert f"{now} compared with nightly-1." in out
         code, _, err = call("store:nightly-9", now, "--store", location)
         assert (code, len(err.splitlines())) == (2, 1)
         assert "runs/nightly-9/results.json: there is no such object" in err

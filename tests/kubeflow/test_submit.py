@@ -117,9 +117,7 @@ def test_a_run_is_watched_to_its_end(kubeflow, paper):
     assert states[-1].state == "SUCCEEDED"
     assert {task.state for task in states[-1].tasks} == {"SUCCEEDED"}
     names = [task.name for task in states[-1].steps]
-    assert {"configure", "prepare data", "report", "natural: evaluate / superv own head"} < {
-        *names
-    }
+    assert {"configure", "prepare data", "report", "natural: evaluate / superv own head"} < {*names}
     assert len(set(names)) == len(names) == states[-1].total
     require_success(states[-1])
 

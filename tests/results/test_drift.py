@@ -320,11 +320,10 @@ def test_the_report_shows_what_left_its_interval_and_the_run_s_name(finished: Ru
     assert found["name"] == "nightly-2"
     assert found["rows"] == plain["rows"], "the run's own numbers do not depend on earlier runs"
     left = [one for one in found["drift"]["rows"] if one["verdict"] == "left"]
-    assert {(one["measurement"]["paradigm"], one["measurement"]["attack"]) for one in left} == {
-        ("masked", "autoattack")
-    }
-    table = Page(finished.html).table("Accuracy of", "Before, %")
-    assert table[("masked on robust under autoattack L2 0.75",)]["Before, %"].startswith("95.0")
+    names = [one["measurement"] for one in left]
+    assert {(one["paradigm"], one["attack"]) for one in names} == {("masked", "autoattack")}
+    table = Page(finished.html).table("accuracy of", "before, %")
+    assert table[("masked on robust under autoattack L2 0.75",)]["before, %"].startswith("95.0")
     assert "<dt>Run</dt><dd>nightly-2</dd>" in finished.html
     assert '<p class="alarm"><strong>Left their interval: 1 of ' in finished.html
     assert "| masked on robust under autoattack L2 0.75 | 95.0 [" in finished.markdown
@@ -332,7 +331,7 @@ def test_the_report_shows_what_left_its_interval_and_the_run_s_name(finished: Ru
     for text in (finished.html, finished.markdown):
         assert "not tested" in text
         assert "c" * 16 + "…" in text
-        assert "Compared with nightly-1." in text
+        assert "nightly-2 compared with nightly-1." in text
 
 
 def test_the_report_puts_what_was_not_reproduced_first(finished: Run) -> None:

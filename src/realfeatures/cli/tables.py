@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realfeatures.errors import ConfigError
+from realfeatures.experiment.address import SHOWN_DIGITS
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cells
 from realfeatures.experiment.presets import PRESETS
@@ -24,9 +25,6 @@ from realfeatures.running.plan import Plan, addresses_of
 from realfeatures.science.artifacts import RUN, read_manifest, read_record
 from realfeatures.science.data.decoded import CACHE_VARIABLE, cache_folder
 from realfeatures.science.data.sources import FOLDER_HELP, list_sources
-
-ADDRESS_DIGITS = 12
-"""How much of an address a table shows; enough to name a cell with."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +81,7 @@ def plan_tables(plan: Plan, done: set[str]) -> RenderableType:
         table.add_row(
             escape(cell.key),
             cell.stage,
-            plan.addresses[cell.key][:ADDRESS_DIGITS],
+            plan.addresses[cell.key][:SHOWN_DIGITS],
             "done" if cell.key in done else "",
             *_amounts(plan.costs[cell.key]),
         )
@@ -101,7 +99,7 @@ def key_table(run: RunFound) -> RenderableType:
     table = _table("cell", "stage", "address", "")
     for cell in run.grid:
         state = "done" if run.is_done(cell) else ""
-        table.add_row(escape(cell.key), cell.stage, run.addresses[cell.key][:ADDRESS_DIGITS], state)
+        table.add_row(escape(cell.key), cell.stage, run.addresses[cell.key][:SHOWN_DIGITS], state)
     return Group(_heading(run.preset, run.seeds), table)
 
 
@@ -119,7 +117,7 @@ def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
     facts.add_row("address", address)
     facts.add_row("seed", str(cell.seed))
     for port, key in cell.inputs.items():
-        facts.add_row(f"input {port}", f"{key} ({run.addresses[key][:ADDRESS_DIGITS]})")
+        facts.add_row(f"input {port}", f"{key} ({run.addresses[key][:SHOWN_DIGITS]})")
     facts.add_row("files", str(folder) if run.is_done(cell) else "not computed yet")
     parts: list[RenderableType] = [facts]
     if run.is_done(cell):

@@ -12,6 +12,9 @@ SCIENCE = Path(__file__).parents[1] / "science"
 """Whatever a stage's bytes depend on. Presets, grid and report stand elsewhere: an edit there must not make hours of
 training run again; the values that they hold are part of every address."""
 
+SHOWN_DIGITS = 12
+"""As much of an address as people are shown; enough to name a cell with."""
+
 LIBRARIES = ("numpy", "pillow", "pyautoattack", "safetensors", "scikit-learn", "torch", "torchvision")
 """Libraries whose version may change the bytes that a stage writes; pillow decodes JPEG."""
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 from realfeatures.experiment.comparisons import Above, Beats, Claim, Gate, Keeps, KeepsLike, Mean
 from realfeatures.experiment.measurement import Measurement, matched, probed
-from realfeatures.experiment.names import whole_percent, whole_points
+from realfeatures.experiment.names import percent
 from realfeatures.experiment.vocabulary import (
     ADVERSARIAL,
     AUGMENTED,
@@ -43,6 +43,14 @@ over the root of their number; chosen: twice the standard deviation between seed
 (prototype: 2 to 5 points)."""
 
 SELF_SUPERVISED = (Paradigm.CONTRASTIVE, Paradigm.MASKED, Paradigm.DIFFUSION)
+
+
+def _percent(fraction: float) -> str:
+    return f"{percent(fraction, 0)} %"
+
+
+def _points(fraction: float) -> str:
+    return f"{percent(fraction, 0)} points"
 
 
 def claims_for(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
@@ -101,8 +109,7 @@ def _useful_under_supervision() -> Claim:
         id="C1",
         text="Non-robust features are useful under supervised learning.",
         source="abstract: “good usefulness under supervised learning”",
-        rule=f"Supervised training on non_robust is more than {whole_points(FAR_ABOVE_CHANCE)} above"
-        f" chance.{_NOT_JUDGED}",
+        rule=f"Supervised training on non_robust is more than {_points(FAR_ABOVE_CHANCE)} above chance.{_NOT_JUDGED}",
         comparisons=(_useful(Paradigm.SUPERVISED, Features.NON_ROBUST),),
     )
 
@@ -112,7 +119,7 @@ def _poor_elsewhere() -> Claim:
         id="C2",
         text="The same non-robust features are poor under contrastive, masked and diffusion learning.",
         source="abstract: “poor usefulness when transferred to other self-supervised learning paradigms”",
-        rule=f"In each of the three, non_robust keeps less than {whole_percent(POOR)} of natural's accuracy above"
+        rule=f"In each of the three, non_robust keeps less than {_percent(POOR)} of natural's accuracy above"
         f" chance, and a smaller share of it than under supervised learning.{_NOT_JUDGED}",
         comparisons=(
             *(_keeps(paradigm, Features.NON_ROBUST, share=POOR, side="below") for paradigm in SELF_SUPERVISED),
@@ -126,8 +133,8 @@ def _kept_across_paradigms() -> Claim:
         id="C3",
         text="Natural and robust features keep their usefulness across the paradigms.",
         source="abstract: “robust or natural features that enjoy good transferability between these paradigms”",
-        rule=f"In each paradigm, natural is more than {whole_points(FAR_ABOVE_CHANCE)} above chance and robust"
-        f" keeps more than {whole_percent(KEPT)} of natural's accuracy above chance.{_NOT_JUDGED}",
+        rule=f"In each paradigm, natural is more than {_points(FAR_ABOVE_CHANCE)} above chance and robust"
+        f" keeps more than {_percent(KEPT)} of natural's accuracy above chance.{_NOT_JUDGED}",
         comparisons=(
             *(_useful(paradigm, Features.NATURAL) for paradigm in Paradigm),
             *(_keeps(paradigm, Features.ROBUST, share=KEPT, side="above") for paradigm in Paradigm),
@@ -140,10 +147,10 @@ def _non_robust(epsilons: Mapping[str, float]) -> Claim:
         id="C4",
         text="Encoders trained naturally on robust features are largely non-robust under AutoAttack.",
         source="abstract: “naturally trained encoders from robust features are largely non-robust under AutoAttack”",
-        rule=f"In each paradigm, AutoAttack leaves less than {whole_percent(LARGELY)} of the clean accuracy, at the"
+        rule=f"In each paradigm, AutoAttack leaves less than {_percent(LARGELY)} of the clean accuracy, at the"
         " largest epsilon that it measured in each norm. A paradigm whose clean accuracy on robust is not more than"
-        f" {whole_points(FAR_ABOVE_CHANCE)} above chance is not judged. An epsilon supports the claim only where the"
-        f" adversarial source, a robust model, keeps more than {whole_percent(LARGELY)} under it.",
+        f" {_points(FAR_ABOVE_CHANCE)} above chance is not judged. An epsilon supports the claim only where the"
+        f" adversarial source, a robust model, keeps more than {_percent(LARGELY)} under it.",
         comparisons=tuple(
             _falls(paradigm, norm=norm, epsilon=epsilon) for norm, epsilon in epsilons.items() for paradigm in Paradigm
         ),
@@ -213,7 +220,7 @@ def _no_transfer_across_paradigms() -> Claim:
         id="C6",
         text="Non-robust features made from self-supervised encoders still do not transfer across paradigms.",
         source="the cross-paradigm transfer matrix",
-        rule=f"In every paradigm other than the source, each source's images keep less than {whole_percent(POOR)} of"
+        rule=f"In every paradigm other than the source, each source's images keep less than {_percent(POOR)} of"
         f" natural's accuracy above chance.{_NOT_JUDGED}",
         comparisons=tuple(
             _keeps(target, NON_ROBUST_OF[source], share=POOR, side="below")
@@ -232,9 +239,9 @@ def _augmented_probes(epsilons: Mapping[str, float]) -> Claim:
         source="the augmented linear probe",
         rule="On natural encoders of the three self-supervised paradigms, at the largest epsilon of PGD in each norm:"
         " the mean robust accuracy of the probes with crop and flip, with SimCLR's augmentation and with noise is"
-        f" higher than without augmentation, and each of them keeps less than {whole_percent(LARGELY)} of its clean"
+        f" higher than without augmentation, and each of them keeps less than {_percent(LARGELY)} of its clean"
         f" accuracy.{_NOT_JUDGED} An epsilon supports the second half only where the adversarial source, a robust"
-        f" model, keeps more than {whole_percent(LARGELY)} under it.",
+        f" model, keeps more than {_percent(LARGELY)} under it.",
         comparisons=(
             *(_helps(*one) for one in attacked),
             *(_stays_non_robust(*one, readout) for one in attacked for readout in AUGMENTED),

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.measurement import Measurement
-from realfeatures.experiment.names import Bounds, control_name, percent, points, threat_name, whole_percent
+from realfeatures.experiment.names import Bounds, accuracy_text, control_name, difference_text, percent, threat_name
 from realfeatures.experiment.vocabulary import Attack, Features
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Above(Comparison):
 
     def words(self, numbers: Numbers) -> str:
         """Return the accuracy, and chance."""
-        return f"{_text(self.measured, numbers.values[0])}, chance {100 * numbers.chance:.1f} %"
+        return f"{_text(self.measured, numbers.values[0])}, chance {percent(numbers.chance)} %"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +160,7 @@ class Beats(Referred):
     def words(self, numbers: Numbers) -> str:
         """Return both accuracies and their difference."""
         both = f"{_text(self.measured, numbers.values[0])}, {_text(self.reference, numbers.values[1])}"
-        return f"{both}: {points(numbers.quantity)} between them" if numbers.quantity else both
+        return f"{both}: {difference_text(numbers.quantity)} between them" if numbers.quantity else both
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,11 +189,11 @@ class Keeps(Referred):
     def words(self, numbers: Numbers) -> str:
         """Return both accuracies, and the share that is kept."""
         above = self.floor == "chance"
-        whole = f"{percent(numbers.values[1])} {'on natural' if above else 'clean'}"
+        whole = f"{accuracy_text(numbers.values[1])} {'on natural' if above else 'clean'}"
         same = " on the same images" if numbers.paired and not above else ""
         text = f"{_text(self.measured, numbers.values[0])}, {whole}{same}"
         kept = share_kept(*numbers.values, floor=self.floor_at(numbers.chance))
-        return text if kept is None else f"{text}, {whole_percent(kept)} of it kept{' above chance' if above else ''}"
+        return text if kept is None else f"{text}, {percent(kept, 0)} % of it kept{' above chance' if above else ''}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -224,10 +224,10 @@ class KeepsLike(Referred):
             return f"{measured.paradigm}: natural is not above chance in every seed, so that no share of it can be kept"
         pairs = (numbers.values[:2], numbers.values[2:])
         kept = [share_kept(part, whole, floor=numbers.chance) for part, whole in pairs]
-        shares = [whole_percent(share) if share is not None else "none" for share in kept]
+        shares = ["none" if share is None else f"{percent(share, 0)} %" for share in kept]
         return (
             f"{measured.paradigm} keeps {shares[0]} of natural's accuracy above chance on {measured.features},"
-            f" {other.paradigm} {shares[1]}: {points(numbers.quantity)} against that share"
+            f" {other.paradigm} {shares[1]}: {difference_text(numbers.quantity)} against that share"
         )
 
 
@@ -255,7 +255,7 @@ def _text(term: Term, value: Bounds) -> str:
     first = measurements_of(term)[0]
     condition = f"on {first.features}" if first.attack == Attack.NONE else f"under {threat_name(first.threat)}"
     readers = ", ".join(dict.fromkeys(map(_reader, measurements_of(term))))
-    return f"{'mean of ' if isinstance(term, Mean) else ''}{readers}: {percent(value)} {condition}"
+    return f"{'mean of ' if isinstance(term, Mean) else ''}{readers}: {accuracy_text(value)} {condition}"
 
 
 def _reader(read: Measurement) -> str:

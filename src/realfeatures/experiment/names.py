@@ -1,4 +1,4 @@
-"""What a person calls the terms of the field, and how accuracies and thresholds are written in a sentence."""
+"""What a person calls the terms of the field, and how accuracies are written."""
 
 from typing import Protocol as Interface
 
@@ -47,7 +47,12 @@ def threat_name(threat: Threat) -> str:
     """Return an attack as a person writes it: clean, PGD L2 0.25, AutoAttack Linf 8/255."""
     if threat.attack == Attack.NONE:
         return "clean"
-    return f"{_ATTACKS.get(threat.attack, threat.attack)} {threat.norm} {epsilon_name(threat.norm, threat.epsilon)}"
+    return f"{_ATTACKS.get(threat.attack, threat.attack)} {ball_name(threat.norm, threat.epsilon)}"
+
+
+def ball_name(norm: str, epsilon: float) -> str:
+    """Return how far an attack may go: L2 0.25, Linf 8/255."""
+    return f"{norm} {epsilon_name(norm, epsilon)}"
 
 
 def epsilon_name(norm: str, epsilon: float) -> str:
@@ -58,21 +63,22 @@ def epsilon_name(norm: str, epsilon: float) -> str:
     return f"{epsilon:g}"
 
 
-def percent(accuracy: Bounds) -> str:
-    """Return an accuracy as percent with its bounds, such as `68.6 % [60.1, 75.3]`."""
-    return f"{100 * accuracy.value:.1f} % [{100 * accuracy.low:.1f}, {100 * accuracy.high:.1f}]".replace("-", MINUS)
+def percent(fraction: float, decimals: int = 1) -> str:
+    """Return a fraction as percent, or a difference of fractions as points, with a true minus sign."""
+    return f"{100 * fraction:.{decimals}f}".replace("-", MINUS)
 
 
-def points(difference: Bounds) -> str:
-    """Return a difference of accuracies, such as `5.4 points [2.1, 8.8]`."""
-    return percent(difference).replace(" %", " points", 1)
+def interval_text(interval: Bounds, *, unit: str = "", bounds: int = 1) -> str:
+    """Return an interval of fractions in percent, such as `68.6 [60.1, 75.3]`, with `bounds` decimals in brackets."""
+    low, high = percent(interval.low, bounds), percent(interval.high, bounds)
+    return f"{percent(interval.value)}{unit} [{low}, {high}]"
 
 
-def whole_percent(fraction: float) -> str:
-    """Return a fraction as whole percent, such as `50 %`."""
-    return f"{100 * fraction:.0f} %".replace("-", MINUS)
+def accuracy_text(accuracy: Bounds) -> str:
+    """Return an accuracy in a sentence, such as `68.6 % [60.1, 75.3]`."""
+    return interval_text(accuracy, unit=" %")
 
 
-def whole_points(fraction: float) -> str:
-    """Return a difference of fractions as whole points, such as `20 points`."""
-    return f"{100 * fraction:.0f} points"
+def difference_text(difference: Bounds) -> str:
+    """Return a difference of accuracies in a sentence, such as `5.4 points [2.1, 8.8]`."""
+    return interval_text(difference, unit=" points")

@@ -6,12 +6,14 @@ Text stays text and ids come from a fixed salt, so that equal results give equal
 import html
 import io
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from realfeatures.experiment.vocabulary import Features
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 COLOURS = {
@@ -33,6 +35,9 @@ MARKERS = dict(zip(Features, "os^DvP<>Xhd", strict=True))
 GREY, INK = "#6b7280", "#111827"
 BLUES = ("#eff6ff", "#dbeafe", "#bfdbfe", "#93c5fd", "#60a5fa", "#3b82f6", "#2563eb", "#1d4ed8", "#1e40af", "#1e3a8a")
 """Shades for shares from 0 to 1, each for a tenth."""
+
+LEGEND_COLUMNS = 6
+"""Names of a legend side by side."""
 
 TIP = "tip:"
 """Begins the gid of a part of a figure that has a tooltip."""
@@ -93,3 +98,28 @@ def draw_svg(draw: Callable[["Figure"], None], *, size: tuple[float, float], tit
 def figure_width(panels: int, each: float) -> float:
     """Return a figure's width in inches: the legend needs six, the page has room for 9.6."""
     return min(9.6, max(6.0, panels * each))
+
+
+def colour_of(features: str) -> str:
+    """Return the colour of a set; grey for what is trained on none."""
+    return COLOURS[Features(features)] if features in tuple(Features) else GREY
+
+
+def percent_axis(axes: "Axes", label: str) -> None:
+    """Let the upright axis run over all percent."""
+    axes.set_ylim(0, 102)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylabel(label)
+
+
+def legend(figure: "Figure", handles: Mapping[str, "Artist"], *, length: float = 1.4) -> None:
+    """Name a figure's marks above it, each handle as long as `length` letters."""
+    columns = min(LEGEND_COLUMNS, len(handles))
+    figure.legend(
+        list(handles.values()),
+        list(handles),
+        loc="outside upper left",
+        ncols=columns,
+        handlelength=length,
+        columnspacing=1.6,
+    )

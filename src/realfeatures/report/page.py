@@ -4,46 +4,23 @@ import json
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from statistics import fmean
 from typing import Any
 
+from realfeatures.experiment.about import MEASURED_ROLES
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.presets import PRESETS
-from realfeatures.experiment.vocabulary import ADVERSARIAL
-from realfeatures.report import diagram, figures, tables
-from realfeatures.report.deviations import DEVIATIONS
-from realfeatures.report.gallery import gallery
 from realfeatures.report.rendering import environment
-from realfeatures.report.sections import sections
-from realfeatures.results.build import (
-    MEASURED_ROLES,
-    RESULTS,
-    Experiment,
-    experiments_of,
-    read_experiment,
-    results_of,
-)
-from realfeatures.results.contrasts import contrasts
-from realfeatures.results.drift import drift_json, drift_of
-from realfeatures.results.earlier import NamedRun, parse_results
-from realfeatures.results.flags import Flags
-from realfeatures.results.judging import seed_allowance
-from realfeatures.results.rows import subject_of
-from realfeatures.results.verdicts import RULE, as_json, judge_all
+from realfeatures.report.section import Section
+from realfeatures.report.sections import diagram, drift, gallery, masking, sections, training
+from realfeatures.results.build import results_of
+from realfeatures.results.drift import parse_drift
+from realfeatures.results.earlier import NamedRun
+from realfeatures.results.reading import RESULTS
+from realfeatures.results.records import Records, read_records
 from realfeatures.science.artifacts import write_bytes
 
 HTML, MARKDOWN = "report.html", "report.md"
-SYNTHESIS_ORDER = (
-    "distance_before",
-    "distance_after",
-    "distance_quantised",
-    "target_rate",
-    "target_rate_quantised",
-    "mean_l2_perturbation",
-)
-"""Columns of the synthesis table as they are read; a record's keys are sorted by name."""
-FOLDER = Path(__file__).parent / "templates"
 
 
 def write_report(
@@ -70,24 +47,28 @@ def write_report(
         ArtifactError: an artifact's bytes were changed.
         StorageError: a file cannot be written.
     """
-    experiment = read_experiment(out, preset=preset, seeds=seeds, grid=grid, addresses=addresses)
-    results = results_of(experiment)
-    flags = Flags(experiment)
-    results["decomposition"] = contrasts(results, flags)
-    verdicts = judge_all(results["rows"], classes=len(experiment.classes), flags=flags)
-    results["claims"] = [as_json(verdict) for verdict in verdicts]
-    if name is not None:
-        results["name"] = name
-    drift = drift_of(parse_results(results, name=name or "this run"), earlier) if earlier else None
-    if drift is not None:
-        results["drift"] = drift_json(drift)
-    content = {**_content(experiment, results), "verdicts": verdicts, "drift": drift}
-    page = environment(escape=True).get_template("report.html.jinja")
-    text = environment(escape=False).get_template("report.md.jinja")
-    write_bytes(out / HTML, page.render(**content, **_pictures(experiment)).encode())
-    write_bytes(out / MARKDOWN, text.render(**content).encode())
+    records = read_records(out, preset=preset, seeds=seeds, grid=grid, addresses=addresses)
+    results = results_of(records, earlier=earlier, name=name)
+    _draw(out, records, results)
     # Last: whoever finds results.json finds its reports beside it.
     write_bytes(out / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _draw(out: Path, records: Records, results: Mapping[str, Any]) -> None:
+    """Write both reports of a results.json, with the pictures and times that the records alone have."""
+    found = parse_drift(results["drift"]) if "drift" in results else None
+    content = {
+        "results": results,
+        "drift": found,
+        "origins": list(_origins(records)),
+        "missing": [cell.key for cell in records.grid if cell.key not in records.finished],
+        "command": reproduce_command(records.preset, seeds=records.seeds),
+    }
+    claims, *others = _sections(records, results)
+    for file, escape, news in ((HTML, True, drift.detailed), (MARKDOWN, False, drift.section)):
+        shown = [claims, *([news(found)] if found else []), *others]
+        page = environment(escape=escape).get_template(f"{file}.jinja")
+        write_bytes(out / file, page.render(**content, sections=shown).encode())
 
 
 def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
@@ -102,101 +83,16 @@ def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
     return shlex.join([*words, "--out", "OUT"])
 
 
-def _content(experiment: Experiment, results: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what both reports show."""
-    return {
-        "results": results,
-        "classes": len(experiment.classes),
-        "rule": RULE,
-        "allowances": _allowances(),
-        "minus": tables.MINUS,
-        "sections": sections(results),
-        "synthesis": _synthesis(experiment),
-        "checks": list(_checks(experiment)),
-        "checked": _autoattacks(experiment),
-        "origins": list(_origins(experiment)),
-        "stages": diagram.stage_times(experiment),
-        "missing": [cell.key for cell in experiment.grid if cell.key not in experiment.finished],
-        "command": reproduce_command(experiment.preset, seeds=experiment.seeds),
-        "deviations": DEVIATIONS,
-    }
+def _sections(records: Records, results: Mapping[str, Any]) -> list[Section]:
+    """Return all sections but drift, those that need more than results.json last."""
+    details = (masking.autoattack, gallery.section, training.section, diagram.section)
+    return [*sections(results), *(section for build in details if (section := build(records)))]
 
 
-def _allowances() -> str:
-    """Return how the rule treats too few seeds, in words."""
-    one, two, both = (
-        f"{100 * seed_allowance(seeds, varying=varying):.0f}" for seeds, varying in ((1, 1), (2, 1), (1, 2))
-    )
-    return (
-        f"One seed decides only where the interval lies {one} points beyond the threshold, two where it lies {two}"
-        f" points beyond it ({both} and {one} where two paradigms are compared, as both vary): so few cannot show how"
-        " much seeds differ. From three on, the interval holds their spread."
-    )
-
-
-def _pictures(experiment: Experiment) -> dict[str, Any]:
-    curves = _curves(experiment)
-    return {
-        "training_curves": figures.training_curves(curves) if curves else "",
-        "gallery": gallery(experiment),
-        "diagram": diagram.diagram(experiment),
-        "css": (FOLDER / "report.css").read_text(encoding="utf-8"),
-    }
-
-
-def _synthesis(experiment: Experiment) -> tables.Table:
-    """How well the crafted sets came out, each figure averaged over the seeds."""
-    found: dict[str, dict[str, list[float]]] = {}
-    for cell, done in experiment.with_role("images"):
-        figures_of = found.setdefault(str(cell.labels["features"]), {})
-        for name, value in done.record.get("synthesis", {}).items():
-            figures_of.setdefault(name, []).append(float(value))
-    known = {name: place for place, name in enumerate(SYNTHESIS_ORDER)}
-    names = sorted({name for one in found.values() for name in one}, key=lambda n: (known.get(n, len(known)), n))
-    body = [
-        (features, *(f"{fmean(one[name]):.3g}" if name in one else None for name in names))
-        for features, one in found.items()
-    ]
-    return tables.Table(("set", *(name.replace("_", " ") for name in names)), tuple(body))
-
-
-def _autoattacks(experiment: Experiment) -> int:
-    return sum(
-        measured["attack"] == "autoattack"
-        for _, found in experiment.with_role("attack")
-        for measured in found.record["measurements"]
-    )
-
-
-def _checks(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
-    """Yield (cell, threat, check) for each of AutoAttack's sanity checks that found something."""
-    for cell, found in experiment.with_role("attack"):
-        for measured in found.record["measurements"]:
-            for check, raised in measured.get("details", {}).get("checks", {}).items():
-                if raised:
-                    threat = (measured["attack"], measured["norm"], measured["epsilon"])
-                    yield cell.key, tables.threat_name(threat), check
-
-
-def _origins(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
+def _origins(records: Records) -> Iterator[tuple[str, str, str]]:
     """Yield (what, its experiments, key of the cell) for each cell that measured accuracies."""
-    for cell, _ in experiment.with_role(*MEASURED_ROLES):
-        one = subject_of(cell.labels)
-        fitted = "" if one.matched else f" → {one.probe_features}"
-        what = f"{one.paradigm} on {one.features}{fitted}, {tables.control_name(one.readout)}, {one.protocol}"
-        yield what, ", ".join(experiments_of(cell.labels)), cell.key
-
-
-def _curves(experiment: Experiment) -> dict[str, dict[str, list[list[tuple[float, float]]]]]:
-    """Return every encoder's loss over its epochs, by paradigm and feature set."""
-    curves: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
-    for cell, found in experiment.with_role("source", "encoder"):
-        points = [(row["epoch"], row["loss"]) for row in found.record.get("history", ()) if "loss" in row]
-        if points:
-            panel = curves.setdefault(str(cell.labels["paradigm"]), {})
-            panel.setdefault(str(cell.labels["features"]), []).append(points)
-    order = [*experiment.preset.paradigms, ADVERSARIAL]
-    return {name: curves[name] for name in order if name in curves}
+    for cell, _ in records.with_role(*MEASURED_ROLES):
+        yield cell.title, ", ".join(cell.experiments), cell.key
 
 
 def _differences(base: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,18 +1,17 @@
-"""The reports' templates, and how they write a number."""
+"""The templates that draw sections, and the filters by which they write an entry."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realfeatures.report.diagram import duration
-from realfeatures.report.tables import MINUS, Accuracy, Entry
-from realfeatures.results.drift import p_text, setting_text
+from realfeatures.experiment.names import percent
+from realfeatures.report import tables
+from realfeatures.results.rows import Accuracy
 from realfeatures.results.statistics.intervals import Interval
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 FOLDER = Path(__file__).parent / "templates"
-NOT_MEASURED = "—"
 
 
 def environment(*, escape: bool) -> "Environment":
@@ -27,30 +26,20 @@ def environment(*, escape: bool) -> "Environment":
         lstrip_blocks=True,
     )
     found.filters |= {
-        "duration": duration,
+        "count_text": _count,
+        "duration": tables.duration,
         "md": _markdown,
-        "text": entry_text,
-        "percent": interval_text,
-        "p_value": p_text,
+        "percent": percent,
+        "text": tables.entry_text,
     }
-    found.globals |= {"setting_text": setting_text}
-    found.tests["accuracy"] = lambda entry: isinstance(entry, Accuracy)
+    found.globals |= {"not_measured": tables.NOT_MEASURED}
+    for kind in (Accuracy, tables.Badge, Interval, tables.Noted, tables.Sentences):
+        found.tests[kind.__name__.lower()] = lambda entry, kind=kind: isinstance(entry, kind)
     return found
 
 
-def entry_text(entry: Entry) -> str:
-    """Return a table's entry in one line: `68.6 [60.1, 75.3]` in percent, or an em dash."""
-    if entry is None:
-        return NOT_MEASURED
-    if isinstance(entry, str):
-        return entry
-    return interval_text(entry.interval)
-
-
-def interval_text(interval: Interval) -> str:
-    """Return an interval of fractions in percent: `68.6 [60.1, 75.3]`."""
-    value, low, high = (100 * x for x in (interval.value, interval.low, interval.high))
-    return f"{value:.1f} [{low:.1f}, {high:.1f}]".replace("-", MINUS)
+def _count(number: int | None) -> str:
+    return tables.NOT_MEASURED if number is None else f"{number:,}"
 
 
 def _markdown(text: object) -> str:

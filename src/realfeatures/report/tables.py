@@ -1,51 +1,41 @@
-"""What a table of the report is: entries with their intervals, and the names that a person reads.
+"""What a table of the report is: its entries, and how they are written.
 
-An entry is text, an accuracy over seeds, or None for what was not measured, drawn as an em dash.
+An entry that was not measured is None, drawn as an em dash.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from realfeatures.experiment.names import interval_text
+from realfeatures.results.rows import NOT_PLANNED, Accuracy
 from realfeatures.results.statistics.intervals import Interval
 
-MINUS = "\N{MINUS SIGN}"
-
-Threat = tuple[str, str, float]
-"""Attack, norm and epsilon."""
-
-CLEAN: Threat = ("none", "none", 0.0)
-"""No attack."""
-
-NOT_PLANNED = ""
-"""The entry of a cell that the experiment does not have."""
-
-_ATTACKS = {"pgd": "PGD", "autoattack": "AutoAttack", "pgd_representation": "PGD on the representation"}
-
-_NAMES = {
-    "pixels": "raw pixels",
-    "adversarial": "adversarially trained",
-    "standard": "trained elsewhere",
-    "own_head": "own head",
-    "linear_probe": "linear probe",
-    "linear_probe_crop_flip": "crop and flip",
-    "linear_probe_simclr": "SimCLR's",
-    "linear_probe_noise": "Gaussian noise",
-    "knn": "nearest neighbours",
-}
+NOT_MEASURED = "—"
 
 
 @dataclass(frozen=True)
-class Accuracy:
-    """A mean over seeds, or a difference of two, as fractions; n test images for each seed."""
+class Badge:
+    """A verdict; its first word is its colour."""
 
-    interval: Interval
-    n: int
-    seeds: int
-    cells: tuple[str, ...] = ()
-    """Addresses of the cells that measured it, as short as `realfeatures show` takes them."""
+    text: str
 
 
-Entry = Accuracy | str | None
+@dataclass(frozen=True)
+class Noted:
+    """A sentence with small print."""
+
+    text: str
+    note: str
+
+
+@dataclass(frozen=True)
+class Sentences:
+    """Sentences below each other, of which the page folds all but the first."""
+
+    lines: tuple[str, ...]
+
+
+Entry = Accuracy | Interval | Badge | Noted | Sentences | str | None
 
 
 @dataclass(frozen=True)
@@ -57,6 +47,8 @@ class Table:
     stubs: int = 1
     words: int = 0
     """How many of the last columns hold sentences."""
+    name: str = "table"
+    """What a screen reader calls it."""
 
     @property
     def sizes(self) -> str:
@@ -70,51 +62,53 @@ class Table:
             return f"{next(iter(columns))} in every cell"
         return "; ".join(f"{', '.join(names)}: {size}" for size, names in columns.items())
 
-    @property
-    def sized(self) -> bool:
-        """Whether it holds an accuracy."""
-        return any(isinstance(entry, Accuracy) for row in self.rows for entry in row)
+    def numeric(self, index: int) -> bool:
+        """Return whether a column holds numbers, which stand at its right."""
+        return self.stubs <= index < len(self.columns) - self.words
+
+    def without_empty_columns(self) -> "Table":
+        """Return a table without the columns in which no row has a planned entry."""
+        kept = [
+            index
+            for index in range(len(self.columns))
+            if index < self.stubs or any(row[index] != NOT_PLANNED for row in self.rows)
+        ]
+
+        def choose(entries: Sequence[Entry]) -> tuple[Entry, ...]:
+            return tuple(entries[index] for index in kept)
+
+        columns = tuple(self.columns[index] for index in kept)
+        return replace(self, columns=columns, rows=tuple(map(choose, self.rows)))
 
 
-def without_empty_columns(table: Table) -> Table:
-    """Return a table without the columns in which no row has a planned entry."""
-    kept = [
-        index
-        for index in range(len(table.columns))
-        if index < table.stubs or any(row[index] != NOT_PLANNED for row in table.rows)
-    ]
-
-    def choose(entries: Sequence[Entry]) -> tuple[Entry, ...]:
-        return tuple(entries[index] for index in kept)
-
-    columns = tuple(table.columns[index] for index in kept)
-    return Table(columns, tuple(choose(row) for row in table.rows), stubs=table.stubs, words=table.words)
-
-
-def threat_name(threat: Threat) -> str:
-    """Return an attack as a person writes it: clean, PGD L2 0.25, AutoAttack Linf 8/255."""
-    attack, norm, epsilon = threat
-    if attack == "none":
-        return "clean"
-    return f"{_ATTACKS.get(attack, attack)} {norm} {epsilon_name(norm, epsilon)}"
+def entry_text(entry: Entry) -> str:
+    """Return a table's entry in one line: `68.6 [60.1, 75.3]` in percent, or an em dash."""
+    match entry:
+        case None:
+            return NOT_MEASURED
+        case Accuracy(interval):
+            return interval_text(interval)
+        case Interval():
+            return interval_text(entry)
+        case Badge(text):
+            return text
+        case Noted(text, note):
+            return f"{text} {note}"
+        case Sentences(lines):
+            return "; ".join(lines)
+    return entry
 
 
-def epsilon_name(norm: str, epsilon: float) -> str:
-    """Return epsilon as its field writes it: a multiple of 1/255 for Linf where it is one."""
-    levels = epsilon * 255
-    if norm == "Linf" and epsilon > 0 and abs(levels - round(levels)) < 1e-6:
-        return f"{round(levels)}/255"
-    return f"{epsilon:g}"
-
-
-def control_name(name: str) -> str:
-    """Return what a person calls a control, a source or a readout."""
-    return _NAMES.get(name, name)
-
-
-def points(value: float) -> str:
-    """Return a fraction as percent with one decimal and a true minus sign."""
-    return f"{100 * value:.1f}".replace("-", MINUS)
+def duration(seconds: float) -> str:
+    """Return a time as a person says it: 0.4 s, 38 s, 4 min 5 s, 3 h 20 min, 4.0 days."""
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 9.95 else f"{seconds:.0f} s"
+    whole = round(seconds)
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 48 * 3600:
+        return f"{whole // 3600} h {whole % 3600 // 60} min"
+    return f"{whole / 86400:.1f} days"
 
 
 def _size(n: int, seeds: int) -> str:

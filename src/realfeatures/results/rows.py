@@ -8,13 +8,11 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.about import MEASURED_ROLES
+from realfeatures.experiment.address import SHOWN_DIGITS
 from realfeatures.experiment.measurement import CLEAN, Measurement, Threat
 from realfeatures.experiment.vocabulary import ADVERSARIAL, Attack, Control, Features, Paradigm
 from realfeatures.results.statistics.intervals import Interval, over_seeds
 from realfeatures.results.statistics.significance import Counts
-
-SHOWN_ADDRESS = 12
-"""As much of an address as `realfeatures show` prints, and needs."""
 
 PARADIGM_ORDER = (*Paradigm, *Control, ADVERSARIAL)
 FEATURES_ORDER = tuple(Features)
@@ -150,7 +148,7 @@ class Rows:
         if not rows:
             return None
         mean = over_seeds([row.interval for row in rows]).clipped()
-        return Accuracy(mean, max(row.n for row in rows), len(rows), tuple(row.cell[:SHOWN_ADDRESS] for row in rows))
+        return Accuracy(mean, max(row.n for row in rows), len(rows), tuple(row.cell[:SHOWN_DIGITS] for row in rows))
 
     def entry(self, measurement: Measurement) -> Entry:
         """Return a measurement for a table: None only where what was planned is missing."""

@@ -4,7 +4,7 @@ from collections.abc import Iterable, Sequence
 
 from realfeatures.experiment.comparisons import Keeps, Referred, share_kept
 from realfeatures.experiment.measurement import Measurement
-from realfeatures.experiment.names import control_name, percent, points, threat_name, whole_percent
+from realfeatures.experiment.names import accuracy_text, control_name, difference_text, percent, threat_name
 from realfeatures.experiment.vocabulary import UNTRAINED
 from realfeatures.results.judging import Controlled, Decision, Gated, Judged, control_of
 
@@ -35,31 +35,32 @@ def _is_shown(judged: Judged, others: Sequence[Judged]) -> bool:
 
 def _closed_gate(gated: Gated) -> str:
     measured, margin = gated.gate.measured, gated.gate.margin
-    against = f"{_baseline(gated.baseline)} {percent(gated.against)}"
+    against = f"{_baseline(gated.baseline)} {accuracy_text(gated.against)}"
     if gated.baseline is None:
-        against = f"chance {100 * gated.against.value:.1f} %"
-    needed = f"{100 * margin:.0f} points" if margin else "zero"
+        against = f"chance {percent(gated.against.value)} %"
+    needed = f"{percent(margin, 0)} points" if margin else "zero"
     return (
-        f"{measured.paradigm} cannot be judged: {percent(gated.measured)} on {measured.features}, {against}:"
-        f" the difference, {points(gated.quantity)}, is not wholly above {needed}"
+        f"{measured.paradigm} cannot be judged: {accuracy_text(gated.measured)} on {measured.features}, {against}:"
+        f" the difference, {difference_text(gated.quantity)}, is not wholly above {needed}"
     )
 
 
 def _open_gate(gated: Gated) -> str:
-    return f"{gated.gate.measured.paradigm} by {points(gated.quantity)} ({_baseline(gated.baseline)})"
+    return f"{gated.gate.measured.paradigm} by {difference_text(gated.quantity)} ({_baseline(gated.baseline)})"
 
 
 def _control(asked: Keeps, control: Controlled | None) -> str:
     """Return what a robust model says of an attack."""
-    [attacked, _] = asked.measurements
-    name, under = f"control, the {attacked.paradigm} source", threat_name(attacked.threat)
+    [under_attack, _] = asked.measurements
+    name, under = f"control, the {under_attack.paradigm} source", threat_name(under_attack.threat)
     unsure = "it may break robust models too, and supports nothing"
     if control is None:
         return f"{name}: not measured under {under}: {unsure}"
     kept = share_kept(control.under_attack, control.clean, floor=0.0)
-    share = "" if kept is None else f", {whole_percent(kept)} of it kept"
-    text = f"{name}: {percent(control.under_attack)} of {percent(control.clean)} clean{share} under {under}"
-    return text if control.withstands else f"{text}, not surely more than {whole_percent(asked.share)}: {unsure}"
+    share = "" if kept is None else f", {percent(kept, 0)} % of it kept"
+    attacked, clean = (accuracy_text(one) for one in (control.under_attack, control.clean))
+    text = f"{name}: {attacked} of {clean} clean{share} under {under}"
+    return text if control.withstands else f"{text}, not surely more than {percent(asked.share, 0)} %: {unsure}"
 
 
 def _baseline(baseline: Measurement | None) -> str:

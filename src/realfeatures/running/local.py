@@ -26,6 +26,7 @@ from realfeatures.errors import (
 )
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
+from realfeatures.report.tables import duration
 from realfeatures.running.folder import LOG, RunFolder
 from realfeatures.running.order import Schedule
 from realfeatures.running.plan import (
@@ -34,7 +35,7 @@ from realfeatures.running.plan import (
     check_run_name,
     make_plan,
 )
-from realfeatures.running.progress import RunProgress, duration, show_progress
+from realfeatures.running.progress import RunProgress, show_progress
 from realfeatures.running.workers import Message, Worker, receive
 from realfeatures.science.artifacts import storage_errors
 from realfeatures.store.cells import CellStore

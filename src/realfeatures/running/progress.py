@@ -9,6 +9,8 @@ from typing import Protocol
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from realfeatures.report.tables import duration
+
 logger = logging.getLogger(__name__)
 
 LINE_SECONDS = 60.0
@@ -154,17 +156,6 @@ def show_progress(
     )
     with Progress(*columns, console=console) as bars:
         yield TerminalProgress(bars, forecast, done=done, total=total)
-
-
-def duration(seconds: float) -> str:
-    """Return a duration as a person says it: 40 s, 3 min, 2.5 h, 4.0 days."""
-    if seconds < 100:
-        return f"{seconds:.0f} s"
-    if seconds < 100 * 60:
-        return f"{seconds / 60:.0f} min"
-    if seconds < 48 * 3600:
-        return f"{seconds / 3600:.1f} h"
-    return f"{seconds / 86400:.1f} days"
 
 
 def _left(forecast: Forecast) -> str:
