@@ -17,16 +17,16 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from realfeatures.experiment.config import Config, PGDConfig
+from realfeatures.experiment.config import Config
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.presets import PRESETS, load_preset
-from realfeatures.experiment.vocabulary import Norm
 from realfeatures.running.cost import INPUT_GRADIENT, estimate, forward_flops
 from realfeatures.science import paradigms
-from realfeatures.science.attacks.pgd import pgd, untargeted
+from realfeatures.science.attacks.pgd import Ball, pgd
 from realfeatures.science.context import Run
+from realfeatures.science.data.decoded import Sizes
 from realfeatures.science.data.images import ImageSet, to_float
-from realfeatures.science.data.sources import SourceInfo, describe_source
+from realfeatures.science.data.sources import describe_source
 from realfeatures.science.models.resnet import fold_batch_norm
 from realfeatures.science.paradigms.base import (
     ImageShape,
@@ -37,7 +37,7 @@ from realfeatures.science.paradigms.base import (
 
 STEPS = 4
 """Steps of each timing: enough to hide the start of a stage, few enough for a U-Net on a CPU."""
-STANDARD = PGDConfig(norm=Norm.L2, epsilon=0.5, step_size=0.1, steps=STEPS)
+STANDARD = {"ball": Ball("L2", 0.5), "step_size": 0.1, "steps": STEPS}
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def main() -> None:
     """Measure every stage of a preset and print two tables."""
     arguments = _arguments()
     preset = load_preset(arguments.preset, arguments.set)
-    info = describe_source(preset.data) if preset.data.source == "digits" else SourceInfo(50_000, 10_000, 3, 32, 32, 10)
+    info = describe_source(preset.data) if preset.data.source == "digits" else Sizes(50_000, 10_000, 3, 32, 32, 10)
     run = Run(seed=0, runtime=preset.runtime)
     run.start()
     console = Console()
@@ -74,7 +74,7 @@ def main() -> None:
     console.print(ratios)
 
 
-def _pretraining(name: str, config: Config, run: Run, info: SourceInfo, repeats: int) -> Speed:
+def _pretraining(name: str, config: Config, run: Run, info: Sizes, repeats: int) -> Speed:
     """Time STEPS steps of a paradigm's own training loop, start-up included."""
     batch = min(config.optimizer.batch_size, info.train)
     images = _images(STEPS * batch, info, run)
@@ -82,12 +82,12 @@ def _pretraining(name: str, config: Config, run: Run, info: SourceInfo, repeats:
         update={"optimizer": config.optimizer.model_copy(update={"epochs": 1, "warmup_epochs": 0})}
     )
     seconds = _median_seconds(lambda: paradigms.pretrain(short, images, run), repeats, run)
-    few = SourceInfo(len(images), info.test, info.channels, info.height, info.width, info.classes)
+    few = Sizes(len(images), info.test, info.channels, info.height, info.width, info.classes)
     flops = estimate(Cell(key="", stage="pretrain", config=short, seed=0), None, few).flops
     return Speed(f"pretrain {name}", len(images) / seconds, flops / seconds)
 
 
-def _attack(name: str, config: Config, run: Run, info: SourceInfo, repeats: int) -> Speed:
+def _attack(name: str, config: Config, run: Run, info: Sizes, repeats: int) -> Speed:
     """Time PGD on a frozen classifier: what attacks and synthesis spend their time in."""
     model = _classifier(name, config, run, info)
     images = _images(128, info, run)
@@ -97,7 +97,7 @@ def _attack(name: str, config: Config, run: Run, info: SourceInfo, repeats: int)
     return Speed(f"PGD step {name}", len(images) / seconds, flops / seconds)
 
 
-def _ratios(config: Config, run: Run, info: SourceInfo, repeats: int) -> list[tuple[str, str, str, str]]:
+def _ratios(config: Config, run: Run, info: Sizes, repeats: int) -> list[tuple[str, str, str, str]]:
     images = _images(128, info, run)
     torch.manual_seed(0)
     plain = _classifier("supervised", config, run, info, fold=False)
@@ -114,10 +114,10 @@ def _ratios(config: Config, run: Run, info: SourceInfo, repeats: int) -> list[tu
 
 def _pgd_of(model: torch.nn.Module, images: ImageSet, run: Run) -> Callable[[], object]:
     floats = to_float(images.images)
-    return lambda: pgd(untargeted(model, images.labels), floats, threat=STANDARD, generator=run.generator("bench"))
+    return lambda: pgd(model, floats, images.labels, **STANDARD, generator=run.generator("bench"))
 
 
-def _classifier(name: str, config: Config, run: Run, info: SourceInfo, *, fold: bool = True) -> torch.nn.Module:
+def _classifier(name: str, config: Config, run: Run, info: Sizes, *, fold: bool = True) -> torch.nn.Module:
     shape = ImageShape(info.channels, info.height, info.width)
     encoder = frozen(paradigms.PARADIGMS[name].build(config, shape))
     encoder = place(fold_batch_norm(encoder) if fold else encoder, run)
@@ -125,7 +125,7 @@ def _classifier(name: str, config: Config, run: Run, info: SourceInfo, *, fold: 
     return frozen(WithHead(encoder, head))
 
 
-def _images(count: int, info: SourceInfo, run: Run) -> ImageSet:
+def _images(count: int, info: Sizes, run: Run) -> ImageSet:
     generator = torch.Generator().manual_seed(0)
     shape = (count, info.channels, info.height, info.width)
     images = torch.randint(256, shape, generator=generator, dtype=torch.uint8)

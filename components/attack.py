@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def attack(
     cell: str,
     encoder: dsl.Input[dsl.Model],
@@ -16,7 +16,7 @@ def attack(
     confusion: dsl.Output[dsl.ClassificationMetrics],
     record: dsl.OutputPath(str),
 ):
-    """Measure clean and robust accuracy of a probed encoder on natural test images."""
+    """Measure clean and robust accuracy of a probed encoder, on natural test images or on a robust set's."""
     from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder, "probe": probe, "test_set": test_set}

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def collect(
     version: str,
     records: list,
@@ -30,8 +30,7 @@ def collect(
     part_18: dsl.Input[dsl.Artifact] = None,
 ):
     """Gather what the report needs of the cells of this pipeline and of those nested in it."""
+    parts = [part for port, part in locals().items() if port.startswith("part_")]
     from realfeatures.kubeflow.tasks import collect_records
 
-    parts = [part_1, part_2, part_3, part_4, part_5, part_6, part_7, part_8, part_9]
-    parts += [part_10, part_11, part_12, part_13, part_14, part_15, part_16, part_17, part_18]
     collect_records(version, records=records, parts=parts, output=collected)

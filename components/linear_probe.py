@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def linear_probe(
     cell: str,
     encoder: dsl.Input[dsl.Model],
@@ -13,7 +13,7 @@ def linear_probe(
     probe: dsl.Output[dsl.Model],
     record: dsl.OutputPath(str),
 ):
-    """Fit a linear classifier on a frozen encoder's representations."""
+    """Fit a linear classifier on a frozen encoder's representations of a labelled set."""
     from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder, "train_set": train_set}

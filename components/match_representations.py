@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def match_representations(
     cell: str,
     source: dsl.Input[dsl.Model],
@@ -13,7 +13,7 @@ def match_representations(
     images: dsl.Output[dsl.Dataset],
     record: dsl.OutputPath(str),
 ):
-    """Make the robust or the non-robust image set from a source's representations."""
+    """Make D_R or D_NR: other images with the source's representations of the natural ones."""
     from realfeatures.kubeflow.tasks import run_stage
 
     run_stage(cell, inputs={"source": source, "natural": natural}, output=images, record=record)

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def nearest_neighbours(
     cell: str,
     encoder: dsl.Input[dsl.Model],
@@ -14,7 +14,7 @@ def nearest_neighbours(
     result: dsl.Output[dsl.Artifact],
     record: dsl.OutputPath(str),
 ):
-    """Measure clean accuracy by the nearest training images."""
+    """Measure clean accuracy by the nearest training images, without any training."""
     from realfeatures.kubeflow.tasks import run_stage
 
     inputs = {"encoder": encoder, "train_set": train_set, "test_set": test_set}

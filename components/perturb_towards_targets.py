@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def perturb_towards_targets(
     cell: str,
     source: dsl.Input[dsl.Model],
@@ -13,7 +13,7 @@ def perturb_towards_targets(
     images: dsl.Output[dsl.Dataset],
     record: dsl.OutputPath(str),
 ):
-    """Make D_rand: images perturbed towards, and labelled with, random classes."""
+    """Make D_rand or D_det: natural images perturbed towards, and labelled with, other classes."""
     from realfeatures.kubeflow.tasks import run_stage
 
     run_stage(cell, inputs={"source": source, "natural": natural}, output=images, record=record)

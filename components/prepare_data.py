@@ -2,16 +2,16 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def prepare_data(
     cell: str,
     images: dsl.Output[dsl.Dataset],
     record: dsl.OutputPath(str),
 ):
-    """Decode a data source into one image set."""
+    """Decode a data source once into one uint8 artifact with a train and a test split."""
     from realfeatures.kubeflow.tasks import run_stage
 
     run_stage(cell, inputs={}, output=images, record=record)

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from realfeatures.components import IMAGE
+from realfeatures.components import component
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@component
 def report(
     preset: str,
     seeds: str,
@@ -39,10 +39,9 @@ def report(
     part_18: dsl.Input[dsl.Artifact] = None,
 ):
     """Write the tables, figures and verdicts of all cells."""
+    parts = [part for port, part in locals().items() if port.startswith("part_")]
     from realfeatures.kubeflow.tasks import publish_report
 
     images = [natural, robust, non_robust, d_rand]
-    parts = [part_1, part_2, part_3, part_4, part_5, part_6, part_7, part_8, part_9]
-    parts += [part_10, part_11, part_12, part_13, part_14, part_15, part_16, part_17, part_18]
     outputs = {"report.html": html, "report.md": markdown, "results.json": results}
     publish_report(preset, seeds, run_name, code, records=records, parts=parts, images=images, outputs=outputs)

@@ -11,26 +11,23 @@ def transfer(
     test_set: dsl.Input[dsl.Dataset],
     result: dsl.Output[dsl.Artifact],
     record: dsl.OutputPath(str),
-    supervised: dsl.Input[dsl.Model] = None,
-    contrastive: dsl.Input[dsl.Model] = None,
-    contrastive_probe: dsl.Input[dsl.Model] = None,
-    masked: dsl.Input[dsl.Model] = None,
-    masked_probe: dsl.Input[dsl.Model] = None,
-    diffusion: dsl.Input[dsl.Model] = None,
-    diffusion_probe: dsl.Input[dsl.Model] = None,
+    encoder_1: dsl.Input[dsl.Model] = None,
+    probe_1: dsl.Input[dsl.Model] = None,
+    encoder_2: dsl.Input[dsl.Model] = None,
+    probe_2: dsl.Input[dsl.Model] = None,
+    encoder_3: dsl.Input[dsl.Model] = None,
+    probe_3: dsl.Input[dsl.Model] = None,
+    encoder_4: dsl.Input[dsl.Model] = None,
+    probe_4: dsl.Input[dsl.Model] = None,
+    encoder_5: dsl.Input[dsl.Model] = None,
+    probe_5: dsl.Input[dsl.Model] = None,
+    encoder_6: dsl.Input[dsl.Model] = None,
+    probe_6: dsl.Input[dsl.Model] = None,
 ):
     """Attack each paradigm's classifier and count what the others make of its adversarial images."""
+    given = dict(locals())
     from realfeatures.kubeflow.tasks import run_stage
 
-    given = {
-        "test_set": test_set,
-        "supervised": supervised,
-        "contrastive": contrastive,
-        "contrastive_probe": contrastive_probe,
-        "masked": masked,
-        "masked_probe": masked_probe,
-        "diffusion": diffusion,
-        "diffusion_probe": diffusion_probe,
-    }
-    inputs = {port: artifact for port, artifact in given.items() if artifact is not None}
+    outputs = ("cell", "result", "record")
+    inputs = {port: value for port, value in given.items() if port not in outputs and value is not None}
     run_stage(cell, inputs=inputs, output=result, record=record)

@@ -6,23 +6,20 @@ keys its cache, and names a task's folder, by the component: the same experiment
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
+
+from realfeatures.kubeflow.spec import levels
 
 
 def name_components(spec: dict[str, Any]) -> None:
     """Name every component, in place, after what a person reads on its task and on those around it."""
     named: dict[str, Any] = {}
-
-    def visit(level: Mapping[str, Any], path: str) -> None:
-        for task in level["dag"]["tasks"].values():
-            name = f"{path}-{slug(task['taskInfo']['name'])}"
-            component = named[name] = spec["components"][task["componentRef"]["name"]]
+    for level in levels(spec):
+        for task in level.tasks.values():
+            name = _component_name((*level.path, task["taskInfo"]["name"]))
+            named[name] = spec["components"][task["componentRef"]["name"]]
             task["componentRef"]["name"] = name
-            if "dag" in component:
-                visit(component, name)
-
-    visit(spec["root"], "comp")
     spec["components"] = named
 
 
@@ -32,11 +29,14 @@ def number_tasks(spec: dict[str, Any]) -> None:
     Kubeflow tells a run's tasks by their keys alone, and kfp calls the first attack of each level `attack`. A number
     is short: a key stands in the workflow a dozen times, and the workflow's size is limited.
     """
-    nested = sorted(name for name, component in spec["components"].items() if "dag" in component)
-    for number, name in enumerate(nested, start=1):
-        component = spec["components"][name]
-        keys = {key: f"{key}-l{number}" for key in component["dag"]["tasks"]}
-        component["dag"] = _renamed(component["dag"], keys)
+    nested = sorted(levels(spec)[1:], key=lambda level: _component_name(level.path))
+    for number, level in enumerate(nested, start=1):
+        keys = {key: f"{key}-l{number}" for key in level.tasks}
+        level.component["dag"] = _renamed(level.component["dag"], keys)
+
+
+def _component_name(path: Sequence[str]) -> str:
+    return "-".join(["comp", *map(slug, path)])
 
 
 def _renamed(value: Any, keys: Mapping[str, str], field: str = "") -> Any:

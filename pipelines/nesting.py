@@ -5,45 +5,26 @@ takes what its cells read from outside, and returns what others read from it, an
 """
 
 import inspect
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from importlib import import_module
+from pkgutil import iter_modules
 from typing import Any, NamedTuple, get_args
 
 from kfp import dsl
 
-from realfeatures.components.at_timestep import at_timestep
-from realfeatures.components.attack import attack
+from realfeatures import components
 from realfeatures.components.collect import collect
-from realfeatures.components.linear_probe import linear_probe
-from realfeatures.components.loss_curves import loss_curves
-from realfeatures.components.match_representations import match_representations
-from realfeatures.components.nearest_neighbours import nearest_neighbours
-from realfeatures.components.perturb_towards_targets import perturb_towards_targets
-from realfeatures.components.prepare_data import prepare_data
-from realfeatures.components.pretrain import pretrain
-from realfeatures.components.relabel import relabel
-from realfeatures.components.transfer import transfer
 from realfeatures.experiment.grid import Cell
+from realfeatures.kubeflow.spec import port_name
 from realfeatures.kubeflow.tasks.cells import ADDRESSES, CODE
 from realfeatures.pipelines.naming import slug
 from realfeatures.pipelines.profiles import Profile
 
 COMPONENTS: dict[str, Any] = {
-    component.python_func.__name__: component
-    for component in (
-        prepare_data,
-        pretrain,
-        match_representations,
-        perturb_towards_targets,
-        relabel,
-        at_timestep,
-        linear_probe,
-        nearest_neighbours,
-        attack,
-        transfer,
-        loss_curves,
-    )
+    module.name: getattr(import_module(f"{components.__name__}.{module.name}"), module.name)
+    for module in iter_modules(components.__path__)
+    if module.name not in components.STAGELESS
 }
 """The component of every stage, by the stage's name."""
 
@@ -195,11 +176,6 @@ def output_port(component: Any) -> str:
 def artifact_class(component: Any) -> Any:
     """Return kfp's class of the artifact that a stage's component returns."""
     return get_args(component.python_func.__annotations__[output_port(component)])[0]
-
-
-def port_name(key: str) -> str:
-    """Return a cell's key as the name of a port; the seed is left out, since a nested pipeline holds one."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"^seed\d+/", "", key))
 
 
 def _signature(needed: Sequence[str], returned: Sequence[str], classes: Mapping[str, Any]) -> inspect.Signature:

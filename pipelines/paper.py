@@ -21,6 +21,7 @@ from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cells, images_key
 from realfeatures.experiment.vocabulary import canonical_json
+from realfeatures.kubeflow.spec import port_name, tasks
 from realfeatures.kubeflow.tasks.cells import slot, structure
 from realfeatures.pipelines.naming import (
     executor_functions,
@@ -36,10 +37,9 @@ from realfeatures.pipelines.nesting import (
     Task,
     in_order,
     nest,
-    port_name,
 )
 from realfeatures.pipelines.profiles import Profile
-from realfeatures.pipelines.selecting import forget_results, select_texts, text_named
+from realfeatures.pipelines.selecting import select_texts, text_named
 from realfeatures.pipelines.size import require_size
 from realfeatures.running.plan import outside_sources
 from realfeatures.science.artifacts import write_bytes
@@ -76,7 +76,8 @@ def compile_pipeline(
     share_executors(spec)
     select_texts(spec)
     if not cache:
-        forget_results(spec)
+        for task in tasks(spec):
+            task["cachingOptions"] = {}
     pods = {label: profile.pod(function) for label, function in executor_functions(spec).items()}
     require_size(spec, pods)
     platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}

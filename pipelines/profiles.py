@@ -13,6 +13,7 @@ from realfeatures.components import STAGELESS
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.overrides import assignment, override
 from realfeatures.experiment.vocabulary import Config
+from realfeatures.kubeflow.doctor.need import Toleration
 
 SCRATCH = "/scratch"
 """The image's working directory, with the data cache: what is too large for /tmp."""
@@ -34,15 +35,6 @@ class Store(Config):
     region: str = "us-east-1"
     secret: str = "realfeatures-store"  # noqa: S105 - a secret's name, not a secret
     """Kubernetes secret with the keys accesskey and secretkey."""
-
-
-class Toleration(Config):
-    """A taint that the pods put up with."""
-
-    key: str
-    operator: Literal["Exists", "Equal"] = "Exists"
-    value: str = ""
-    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
 
 
 class Profile(Config):

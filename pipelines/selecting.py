@@ -8,6 +8,7 @@ selector. A task's cache key then holds its own cell and no other.
 from collections.abc import Mapping
 from typing import Any
 
+from realfeatures.kubeflow.spec import tasks
 from realfeatures.pipelines.nesting import CELLS
 
 TAKEN = ("cell", "version")
@@ -23,21 +24,12 @@ def text_named(slot: str) -> str:
 
 def select_texts(spec: Mapping[str, Any]) -> None:
     """Replace, in place, every constant of `text_named` by the selector of this text."""
-    for component in spec["components"].values():
-        for task in component.get("dag", {}).get("tasks", {}).values():
-            parameters = task["inputs"].get("parameters", {})
-            for name in TAKEN:
-                constant = parameters.get(name, {}).get("runtimeValue", {}).get("constant", "")
-                if constant.startswith(_MARK):
-                    parameters[name] = selector(constant.removeprefix(_MARK))
-
-
-def forget_results(spec: Mapping[str, Any]) -> None:
-    """Keep Kubeflow, in place, from taking any task's results from its cache."""
-    levels = [spec["root"], *(component for component in spec["components"].values() if "dag" in component)]
-    for level in levels:
-        for task in level["dag"]["tasks"].values():
-            task["cachingOptions"] = {}
+    for task in tasks(spec):
+        parameters = task["inputs"].get("parameters", {})
+        for name in TAKEN:
+            constant = parameters.get(name, {}).get("runtimeValue", {}).get("constant", "")
+            if str(constant).startswith(_MARK):
+                parameters[name] = selector(constant.removeprefix(_MARK))
 
 
 def selector(slot: str) -> dict[str, str]:

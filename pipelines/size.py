@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from realfeatures.errors import ConfigError
+from realfeatures.kubeflow.spec import levels, tasks
 
 MAX_WORKFLOW_BYTES = 2**20
 """Argo's default limit (MAX_WORKFLOW_SIZE) for the object with its compressed state; etcd's own is 1.5 MiB.
@@ -45,18 +46,9 @@ def require_size(spec: Mapping[str, Any], pods: Mapping[str, Any]) -> None:
 def workflow_bytes(spec: Mapping[str, Any], pods: Mapping[str, Any]) -> int:
     """Return the estimated size of a pipeline's Argo workflow at the end of its run; arguments as `require_size`."""
     # A nested pipeline's specification holds its tasks', and each stands a second time in its task's entry.
-    levels = sum(_embedded_bytes(level) for level in _levels(spec))
+    specifications = sum(_embedded_bytes(level.component) for level in levels(spec))
     entries = sum(_embedded_bytes(task) + TEMPLATE_BYTES + STATE_BYTES for task in tasks(spec))
-    return levels + entries + _implementation_bytes(spec) + _pod_bytes(spec, pods)
-
-
-def tasks(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    """Return every task of a pipeline and of those nested in it, nested pipelines' own tasks included."""
-    return [task for level in _levels(spec) for task in level["dag"]["tasks"].values()]
-
-
-def _levels(spec: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    return [spec["root"], *(component for component in spec["components"].values() if "dag" in component)]
+    return specifications + entries + _implementation_bytes(spec) + _pod_bytes(spec, pods)
 
 
 def _implementation_bytes(spec: Mapping[str, Any]) -> int:

@@ -24,12 +24,12 @@ def _one_thread() -> None:
 
 @pytest.fixture(scope="session")
 def digits_train() -> ImageSet:
-    return load_source(DataConfig(source="digits")).train
+    return load_source(DataConfig(source="digits"))["train"]
 
 
 @pytest.fixture(scope="session")
 def digits_test() -> ImageSet:
-    return load_source(DataConfig(source="digits")).test
+    return load_source(DataConfig(source="digits"))["test"]
 
 
 def started_run(seed: int = 0) -> Run:

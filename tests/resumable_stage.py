@@ -8,6 +8,7 @@ from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import load_preset
 from realfeatures.kubeflow.tasks.tasks import cell_store
 from realfeatures.science import checkpoint
+from realfeatures.science.artifacts import open_artifact
 from realfeatures.science.execution import execute
 
 
@@ -21,7 +22,7 @@ def main(disk: Path, assignments: list[str]) -> None:
         execute(
             grid[key],
             runtime=preset.runtime,
-            inputs=inputs,
+            inputs={port: open_artifact(folder) for port, folder in inputs.items()},
             destination=disk / key.split("/")[-1],
             work=disk / "work",
             store=cell_store(),

@@ -4,10 +4,30 @@ import json
 import logging
 import os
 import sys
+import time
 from datetime import UTC, datetime
 
 FORMAT_VARIABLE = "REALFEATURES_LOG"
 """Set to `json`, every line of the log is one JSON object; pods set it."""
+
+LINE_SECONDS = 60.0
+"""Time between two lines of progress where there is no terminal."""
+
+
+class Pace:
+    """Tells whether it is time to say something again, so that a step of a millisecond makes no line of its own."""
+
+    def __init__(self, seconds: float = LINE_SECONDS) -> None:
+        self.seconds = seconds
+        self.said_at = time.monotonic()
+
+    def is_due(self) -> bool:
+        """Return whether `seconds` have gone by since the start, or since it last was time."""
+        now = time.monotonic()
+        due = now - self.said_at >= self.seconds
+        if due:
+            self.said_at = now
+        return due
 
 
 class JsonLines(logging.Formatter):

@@ -11,8 +11,9 @@ from realfeatures import __version__
 from realfeatures.cli import main as cli
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.presets import load_preset
-from realfeatures.running.plan import check_preset, make_plan
-from realfeatures.science.data.sources import SourceInfo
+from realfeatures.running.fit import check_fit
+from realfeatures.running.plan import make_plan
+from realfeatures.science.data.decoded import Sizes
 
 """What the command line promises of --help; measured in processor time, which other processes do not lengthen."""
 
@@ -261,14 +262,14 @@ def test_data_lists_the_known_sets_and_the_way_for_ones_own(call):
     ],
 )
 def test_models_that_do_not_fit_the_images_are_refused(assignment, side, expected):
-    info = SourceInfo(train=2000, test=2000, channels=1, height=side, width=side, classes=10)
+    info = Sizes(train=2000, test=2000, channels=1, height=side, width=side, classes=10)
     with pytest.raises(ConfigError, match=expected):
-        check_preset(load_preset("paper", [assignment]), info)
+        check_fit(load_preset("paper", [assignment]), info)
 
 
 def test_paradigms_that_do_not_run_are_not_checked():
-    info = SourceInfo(train=2000, test=2000, channels=1, height=28, width=28, classes=10)
-    check_preset(load_preset("paper", ["paradigms=supervised,contrastive"]), info)
+    info = Sizes(train=2000, test=2000, channels=1, height=28, width=28, classes=10)
+    check_fit(load_preset("paper", ["paradigms=supervised,contrastive"]), info)
 
 
 @pytest.fixture

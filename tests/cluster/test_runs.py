@@ -14,7 +14,7 @@ from manifest_checks import ROOT
 
 from cluster.namespace import JSON, Namespace, change, patch
 from cluster.object_store import Store, given_store
-from realfeatures.cli.main import UNAVAILABLE, USAGE_ERROR
+from realfeatures.cli.exit_codes import UNAVAILABLE, USAGE_ERROR
 
 pytestmark = pytest.mark.cluster
 

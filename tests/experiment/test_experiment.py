@@ -15,6 +15,7 @@ from realfeatures.errors import ConfigError
 from realfeatures.experiment import address
 from realfeatures.experiment.config import DataConfig
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
+from realfeatures.experiment.overrides import differences, override
 from realfeatures.experiment.presets import PRESETS, load_preset
 from realfeatures.experiment.vocabulary import canonical_json, digest_of
 
@@ -119,7 +120,7 @@ def test_a_folders_place_is_no_part_of_its_address_but_its_content_is() -> None:
     ("assignment", "message"),
     [
         ("probe.epoch=5", "probe.epoch: unknown key 'epoch'; probe has: epochs"),
-        ("prob.epochs=5", "unknown key 'prob'; the top level has: name, runtime"),
+        ("prob.epochs=5", "unknown key 'prob'; the top level has: supervised, .*, name, runtime"),
         ("probe.epochs.x=5", "unknown key 'x'; probe.epochs has: nothing"),
         ("probe.epochs=five", "probe.epochs: .*valid integer.*'five'"),
         ("probe.epochs=0", r"probe.epochs: .*greater than 0 \(given: 0\)"),
@@ -135,6 +136,16 @@ def test_a_folders_place_is_no_part_of_its_address_but_its_content_is() -> None:
         ("masked.heads=7", r"width 48 must be a multiple of heads \(7\)"),
         ("diffusion.timestep=1000", r"timestep 1000 must be below timesteps \(1000\)"),
         ("supervised.optimizer.milestones=[3]", "milestones belong to the step schedule"),
+        ("adversarial.optimizer.epochs=-1", "^adversarial.optimizer.epochs: .*greater than 0"),
+        ("probe.augmentation={padding: -1}", r"^probe.augmentation.padding: .* \(given: -1\)"),
+        ("probe.augmentation={min_scale: 5}", "^probe.augmentation.min_scale: .*less than or equal to 1"),
+        ("probe.augmentation={crop: 5}", "^probe.augmentation.crop: Extra inputs are not permitted"),
+        ("probe.augmentation=crop", "^probe.augmentation: expected a mapping"),
+        ("adversarial={paradigm: outside}", "^adversarial.architecture: Field required"),
+        (
+            "adversarial={paradigm: outside, architecture: timm:resnet18, weights: a, std: [1]}",
+            "^adversarial: mean and std belong together",
+        ),
         ("name=mine", "the name is fixed"),
         ("probe.epochs", "expected KEY=VALUE"),
         ("probe.epochs=[1", "not valid YAML"),
@@ -163,6 +174,30 @@ def test_assignments_take_effect_in_order_and_a_data_set_keeps_the_sizes() -> No
     assert preset.data.source == "folder:/a=b"
     assert preset.data.train_size == 2000
     assert preset.robust.delta == 1.0
+
+
+@pytest.mark.parametrize(
+    "assignments",
+    [
+        [],
+        ["probe.epochs=3", "attack.pgd=[{norm: L2, epsilon: 1}]", "paradigms=masked"],
+        ["standard={paradigm: outside, architecture: timm:resnet18, weights: a}"],
+        ["adversarial={paradigm: outside, architecture: timm:resnet18, weights: a}", "probe.augmentation={padding: 1}"],
+        ["data=folder:pets", "data.train_size=30"],
+    ],
+)
+def test_the_differences_from_a_preset_give_the_same_preset_again(assignments: list[str]) -> None:
+    preset = load_preset("digits", assignments)
+    found = differences(preset, load_preset("digits"))
+    assert override(load_preset("digits"), found) == preset
+    assert len(found) == len(assignments)
+
+
+def test_a_data_sets_digest_is_no_difference_but_all_else_is() -> None:
+    base, small = load_preset("digits"), load_preset("cifar10-small", [f"data.sha256={'a' * 64}"])
+    found = differences(small, base)
+    assert "data.sha256" not in found
+    assert override(base, found) == load_preset("cifar10-small")
 
 
 def test_an_unknown_preset_is_refused_with_the_known_ones() -> None:

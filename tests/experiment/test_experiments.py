@@ -99,10 +99,12 @@ def test_e5_gives_every_paradigms_classifier_to_the_transfer_matrix() -> None:
     found = of_experiment(Experiment.E5)
     for features in MAIN_FEATURES:
         inputs = found[f"{features}/transfer"].inputs
-        assert {"test_set", "supervised"} < inputs.keys()
-        assert "supervised_probe" not in inputs
-        for paradigm in SELF_SUPERVISED:
-            assert inputs[f"{paradigm}_probe"] == f"seed0/{features}/{paradigm}/probe/{features}"
+        assert inputs["test_set"] == "data"
+        for number, paradigm in enumerate(["supervised", *SELF_SUPERVISED], start=1):
+            assert inputs[f"encoder_{number}"] == f"seed0/{features}/{paradigm}/encoder"
+            if number > 1:
+                assert inputs[f"probe_{number}"] == f"seed0/{features}/{paradigm}/probe/{features}"
+        assert len(inputs) == 1 + 4 + 3
     assert not grid("experiments=E5", "paradigms=masked").keys() & {"natural/contrastive/loss_curves"}
 
 

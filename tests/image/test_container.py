@@ -22,6 +22,7 @@ from image_scan import ASSIGNMENT, secrets_in, secrets_of_image
 from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.presets import load_preset
 from realfeatures.running.local import run_experiment
+from realfeatures.running.plan import make_plan
 from realfeatures.science.artifacts import read_manifest
 
 __all__ = ["checkout", "image"]
@@ -149,9 +150,10 @@ def build(checkout: Path) -> tuple[str, list[str]]:
 def expected(tmp_path_factory) -> dict[str, dict]:
     """Return the artifacts of the one-machine run of this checkout, by address."""
     folder = tmp_path_factory.mktemp("one-machine")
-    plan = run_experiment(load_preset("digits", TINY), seeds=[0], out=folder, jobs=1)
+    preset = load_preset("digits", TINY)
+    run_experiment(preset, out=folder, jobs=1)
     found = artifacts(folder)
-    assert set(found) == set(plan.addresses.values())
+    assert set(found) == set(make_plan(preset, seeds=[0]).addresses.values())
     return found
 
 

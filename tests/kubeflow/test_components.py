@@ -14,8 +14,9 @@ from kfp import dsl
 
 from realfeatures.components.collect import collect
 from realfeatures.components.report import report
-from realfeatures.errors import ConfigError
+from realfeatures.experiment import codec
 from realfeatures.experiment.address import code_digest, library_versions
+from realfeatures.experiment.codec import decode, encode
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
 from realfeatures.experiment.overrides import override
@@ -27,8 +28,6 @@ from realfeatures.kubeflow.tasks import records as kfp_records
 from realfeatures.kubeflow.tasks.cells import (
     ADDRESSES,
     CODE,
-    order_text,
-    parse_order,
     resolve,
     structure,
 )
@@ -36,9 +35,9 @@ from realfeatures.logs import JsonLines
 from realfeatures.pipelines.nesting import COMPONENTS, MAX_PARTS
 from realfeatures.science.artifacts import (
     RUN,
-    InputDir,
+    Artifact,
     OutputDir,
-    read_manifest,
+    open_artifact,
     read_record,
     save_tensors,
     seal,
@@ -68,22 +67,29 @@ class File:
     metadata: dict[str, Any] = field(default_factory=dict)
 
 
-def ports_of_stage(stage: str, marker: object) -> set[str]:
-    return {name for name, hint in inspect.get_annotations(STAGES[stage]).items() if hint in (marker, marker | None)}
+def input_ports(stage: str) -> set[str]:
+    """The stage's artifacts; `transfer` takes a classifier for each paradigm, and its component six of them."""
+    hints = inspect.get_annotations(STAGES[stage])
+    numbered = [f"{name}_{number}" for name in ("encoder", "probe") for number in range(1, 7)]
+    named = {name for name, hint in hints.items() if hint is Artifact}
+    return named - {"classifiers"} | set(numbered) if "classifiers" in named else named
 
 
-def prepare(tmp_path: Path, **changes: str) -> File:
+def output_ports(stage: str) -> set[str]:
+    return {name for name, hint in inspect.get_annotations(STAGES[stage]).items() if hint is OutputDir}
+
+
+def prepare(tmp_path: Path) -> File:
     (data,) = cells(DIGITS, [])
     output = File(str(tmp_path / "images"))
-    content = json.loads(text_of(data, DIGITS)) | changes
-    kfp_runtime.run_stage(json.dumps(content), inputs={}, output=output, record=str(tmp_path / "record"))
+    kfp_runtime.run_stage(text_of(data, DIGITS), inputs={}, output=output, record=str(tmp_path / "record"))
     return output
 
 
 def text_of(cell: Cell, experiment: Preset) -> str:
     grid = cells(experiment, [0])
     addresses = cell_addresses(grid, runtime=experiment.runtime, code=code_digest(), versions=library_versions())
-    return order_text(cell, runtime=experiment.runtime, address=addresses[cell.key])
+    return encode([cell], experiment, addresses)
 
 
 def test_there_is_a_component_for_every_stage():
@@ -94,8 +100,13 @@ def test_there_is_a_component_for_every_stage():
 def test_a_component_has_the_ports_of_its_stage(stage):
     spec = COMPONENTS[stage].component_spec
     extra = {"metrics", "confusion"} if stage == "attack" else set()
-    assert set(spec.inputs) == ports_of_stage(stage, InputDir) | {"cell"}
-    assert set(spec.outputs) == ports_of_stage(stage, OutputDir) | {"record"} | extra
+    assert set(spec.inputs) == input_ports(stage) | {"cell"}
+    assert set(spec.outputs) == output_ports(stage) | {"record"} | extra
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_component_says_what_its_stage_does(stage):
+    assert COMPONENTS[stage].python_func.__doc__ == STAGES[stage].__doc__
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -105,8 +116,8 @@ def test_a_component_hands_each_input_to_the_port_of_its_name(stage, monkeypatch
     function = COMPONENTS[stage].python_func
     arguments = {name: f"value of {name}" for name in inspect.signature(function).parameters}
     function(**arguments)
-    assert given.pop("inputs") == {name: f"value of {name}" for name in ports_of_stage(stage, InputDir)}
-    (output,) = ports_of_stage(stage, OutputDir)
+    assert given.pop("inputs") == {name: f"value of {name}" for name in input_ports(stage)}
+    (output,) = output_ports(stage)
     assert given.pop("output") == f"value of {output}"
     assert given == {name: f"value of {name}" for name in given}
 
@@ -117,32 +128,8 @@ def test_the_report_has_a_port_for_every_feature_set_and_part():
     assert parts <= set(collect.component_spec.inputs)
 
 
-@pytest.mark.parametrize("preset", ["digits", "paper"])
-def test_a_cell_survives_its_way_through_text(preset):
-    experiment = load_preset(preset)
-    for cell in cells(experiment, [0]):
-        order = parse_order(text_of(cell, experiment))
-        assert order.runtime == experiment.runtime
-        assert (order.cell.key, order.cell.stage, order.cell.seed) == (cell.key, cell.stage, cell.seed)
-        assert order.cell.config == cell.config
-        assert type(order.cell.config) is type(cell.config)
-
-
-def test_a_cell_keeps_the_path_that_its_identity_leaves_out():
-    experiment = load_preset("digits", ["data=folder:pictures", f"data.sha256={'a' * 64}"])
-    (data,) = cells(experiment, [])
-    assert parse_order(text_of(data, experiment)).cell.config.source == "folder:pictures"
-
-
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"stage": "train"}', "not json"])
-def test_a_damaged_cell_is_a_one_line_error(text):
-    with pytest.raises(ConfigError, match="compile again") as raised:
-        parse_order(text)
-    assert "\n" not in str(raised.value)
-
-
 def resolved(experiment: Preset, *, seed: int = 0, repetitions: int = 1, overrides: str = "{}") -> dict[str, Any]:
-    """What a run of the experiment's compiled pipeline gets from its run form, each text parsed."""
+    """What a run of the experiment's compiled pipeline gets from its run form, each text read."""
     seeds = list(range(repetitions))
     found = resolve(
         experiment.model_dump_json(),
@@ -151,7 +138,7 @@ def resolved(experiment: Preset, *, seed: int = 0, repetitions: int = 1, overrid
         overrides=overrides,
         expected_structure=structure(cells(experiment, seeds), seeds),
     )
-    return {name: text if name in (CODE, ADDRESSES) else json.loads(text) for name, text in found.texts.items()}
+    return {name: text if name in (CODE, ADDRESSES) else decode(text) for name, text in found.texts.items()}
 
 
 def changed(before: dict[str, Any], after: dict[str, Any]) -> set[str]:
@@ -176,28 +163,30 @@ def test_a_change_upstream_changes_the_address_of_what_it_feeds():
     assert {"sources/adversarial/encoder", "robust/images", "robust/masked/attack/robust"} <= found
     assert not found & {"non_robust/images", "non_robust/masked/encoder", "non_robust/masked/attack/non_robust"}
     probe = resolved(DIGITS)["robust/masked/probe/robust"]
-    assert after["robust/masked/probe/robust"]["config"] == probe["config"]
-    assert after["robust/masked/probe/robust"]["address"] != probe["address"]
+    assert after["robust/masked/probe/robust"].cells == probe.cells
+    assert after["robust/masked/probe/robust"].digest != probe.digest
 
 
 def test_repetitions_have_consecutive_seeds_and_share_the_data():
     found = resolved(DIGITS, seed=5, repetitions=2)
     assert {name.split("/")[0] for name in found} == {"data", "0", "1", CODE, ADDRESSES}
-    assert found["1/natural/supervised/encoder"]["key"] == "seed6/natural/supervised/encoder"
+    (encoder,) = found["1/natural/supervised/encoder"].cells
+    assert encoder.key == "seed6/natural/supervised/encoder"
     assert found["0/natural/supervised/encoder"] == resolved(DIGITS, seed=5)["natural/supervised/encoder"]
 
 
 def test_other_data_may_replace_a_folder_in_the_run_form():
     pinned = override(DIGITS, {"data.source": "folder:pictures", "data.sha256": "a" * 64})
     found = resolved(pinned, overrides='{"data": "digits"}')
-    assert (found["data"]["config"]["source"], found["data"]["config"]["sha256"]) == ("digits", None)
+    (data,) = found["data"].cells
+    assert (data.config.source, data.config.sha256) == ("digits", None)
 
 
 def test_a_task_writes_the_artifact_of_the_one_machine_run(tmp_path):
     output = prepare(tmp_path)
     (data,) = grid = cells(DIGITS, [])
     addresses = cell_addresses(grid, runtime=DIGITS.runtime, code=code_digest(), versions=library_versions())
-    assert read_manifest(Path(output.path), kind="image_set")["address"] == addresses[data.key]
+    assert open_artifact(Path(output.path)).require("image_set").address == addresses[data.key]
     assert output.metadata == {"title": "prepare data", "address": addresses[data.key], "kind": "image_set"}
 
 
@@ -205,21 +194,27 @@ def test_a_retry_replaces_what_the_first_attempt_left(tmp_path):
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "train.safetensors").write_bytes(b"half")
     output = prepare(tmp_path)
-    read_manifest(Path(output.path), kind="image_set")
+    open_artifact(Path(output.path)).require("image_set")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "record"]
 
 
-def test_another_version_of_the_code_is_refused_before_any_work(tmp_path):
-    with pytest.raises(SystemExit, match=r"^error: code .* the image is older .* rebuild") as raised:
-        prepare(tmp_path, code="0" * 64)
+@pytest.mark.parametrize("other", ["code_digest", "library_versions"])
+def test_another_version_of_the_code_or_its_libraries_is_refused_before_any_work(tmp_path, monkeypatch, other):
+    monkeypatch.setattr(codec, other, {"code_digest": lambda: "0" * 64, "library_versions": dict}[other])
+    with pytest.raises(SystemExit, match=r"^error: data: its inputs, this code or its libraries .*cache$") as raised:
+        prepare(tmp_path)
     assert "\n" not in str(raised.value)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_input_of_another_run_is_refused_before_any_work(tmp_path):
-    with pytest.raises(SystemExit, match=r"^error: data: its inputs .* run the pipeline again without the cache$"):
-        prepare(tmp_path, address="0" * 32)
-    assert list(tmp_path.iterdir()) == []
+    images = prepare(tmp_path)
+    experiment = override(DIGITS, {"data.train_size": 41, "experiments": ["E1"]})
+    pixels = next(cell for cell in cells(experiment, [0]) if cell.key == "seed0/controls/pixels/encoder")
+    output, record = File(str(tmp_path / "encoder")), str(tmp_path / "encoder_record")
+    with pytest.raises(SystemExit, match=r"^error: seed0/controls/pixels/encoder: its inputs, .*without the cache$"):
+        kfp_runtime.run_stage(text_of(pixels, experiment), inputs={"train_set": images}, output=output, record=record)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["images", "record"]
 
 
 def test_an_input_that_was_changed_is_a_one_line_error(tmp_path):
@@ -286,7 +281,7 @@ def test_collected_records_become_folders_that_verify(tmp_path):
     folders = sorted(Path(second.path).iterdir())
     assert [folder.name for folder in folders] == [name * 32 for name in "abc"]
     for folder in folders:
-        assert read_manifest(folder, kind="encoder")["address"] == folder.name
+        assert open_artifact(folder).require("encoder").address == folder.name
         assert len(read_record(folder)["history"]) == 5
 
 
@@ -312,11 +307,13 @@ def test_a_confusion_matrix_counts_true_by_predicted_class(tmp_path):
     for name in ("set", "result"):
         (tmp_path / name).mkdir()
     save_split(tmp_path / "set", "test", images)
-    seal(tmp_path / "set", kind="image_set", record={}, attributes={"classes": ["a", "b", "c"]})
+    seal(tmp_path / "set", kind="image_set", record={}, attributes={"classes": ["a", "b", "c"]}, address="0" * 32)
     predictions = torch.tensor([0, 1, 2, 2, 2], dtype=torch.int16)
     save_tensors(tmp_path / "result" / "predictions.safetensors", {"clean": predictions})
+    seal(tmp_path / "result", kind="attack", record={}, attributes={}, address="1" * 32)
     artifact = dsl.ClassificationMetrics(uri=str(tmp_path / "confusion"))
-    kfp_metrics.log_confusion(artifact, result=tmp_path / "result", test_set=tmp_path / "set")
+    result, test_set = (open_artifact(tmp_path / name) for name in ("result", "set"))
+    kfp_metrics.log_confusion(artifact, result=result, test_set=test_set)
     matrix = artifact.metadata["confusionMatrix"]
     assert [row["row"] for row in matrix["rows"]] == [[1, 0, 0], [0, 1, 1], [0, 0, 2]]
     assert [spec["displayName"] for spec in matrix["annotationSpecs"]] == ["a", "b", "c"]

@@ -7,12 +7,14 @@ import pytest
 from docker_daemon import image
 from kfp import components, local
 from kfp.local.config import LocalRunnerType
-from test_pipeline import TINY, artifacts, write
+from test_pipeline_runs import TINY, artifacts
 
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.presets import load_preset
+from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
 from realfeatures.running.local import run_experiment
+from realfeatures.running.plan import make_plan
 from realfeatures.science.stages import STAGES
 
 __all__ = ["image"]
@@ -34,9 +36,10 @@ PRESET = load_preset("digits", [*SETTINGS, "experiments=E5,E6,controls"])
 
 def test_containers_give_the_bytes_of_the_one_machine_run(image, tmp_path):
     in_containers = run_pipeline(PRESET, tmp_path / "containers", runner=hardened(), image=image)
-    plan = run_experiment(PRESET, seeds=[0], out=tmp_path / "out", jobs=1)
+    run_experiment(PRESET, out=tmp_path / "out", jobs=1)
 
     expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
+    plan = make_plan(PRESET, seeds=[0])
     assert set(expected) == set(plan.addresses.values())
     assert in_containers == expected
     assert {cell.stage for cell in plan.grid} == set(STAGES)
@@ -49,9 +52,10 @@ def run_pipeline(preset: Preset, folder: Path, *, runner: LocalRunnerType, image
     root = folder / "kfp"
     root.mkdir(parents=True)
     root.chmod(0o777)  # the container's user has no name here
-    write(folder / "paper.yaml", preset, image=image, profile=load_profile("cpu"))
+    path, profile = folder / "paper.yaml", load_profile("cpu")
+    compile_pipeline(preset, seed=0, repetitions=1, image=image, profile=profile, path=path)
     local.init(runner, pipeline_root=str(root), enable_caching=False)
-    components.load_component_from_file(str(folder / "paper.yaml"))()
+    components.load_component_from_file(str(path))()
     return dict(artifacts(root, "*/*/*/manifest.json"))
 
 

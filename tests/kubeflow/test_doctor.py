@@ -11,6 +11,7 @@ from kfp_server import KfpServer
 from kubernetes import client
 from kubernetes_server import NAMESPACE, KubernetesServer, limit_range, node, quota, secret
 
+from realfeatures.errors import NoClusterError
 from realfeatures.kubeflow.doctor.doctor import check_kubeflow, check_store, kubernetes_checks
 from realfeatures.kubeflow.doctor.findings import Finding, Outcome, examine
 from realfeatures.kubeflow.doctor.need import (
@@ -18,10 +19,10 @@ from realfeatures.kubeflow.doctor.need import (
     PODS_OF_KUBEFLOW,
     STARTING_A_JOB,
     Need,
+    Toleration,
 )
 from realfeatures.kubeflow.server.connection import Connection
-from realfeatures.kubeflow.server.kubernetes_api import NoClusterError, connect
-from realfeatures.pipelines.profiles import Toleration
+from realfeatures.kubeflow.server.kubernetes_api import connect
 
 HERE = f"/api/v1/namespaces/{NAMESPACE}"
 IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64

@@ -1,7 +1,6 @@
 """The tests' Kubeflow server takes kfp's own client, too, which knows nothing of our code."""
 
 import warnings
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +9,6 @@ import pytest
 from kfp_server import KfpServer
 from kfp_server_api import ApiException
 
-from realfeatures.experiment.presets import load_preset
-from realfeatures.pipelines.paper import compile_pipeline
-from realfeatures.pipelines.profiles import load_profile
-
-SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
-
-
-@pytest.fixture
-def server() -> Iterator[KfpServer]:
-    with KfpServer() as running:
-        yield running
-
 
 @pytest.fixture
 def client(server: KfpServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> kfp.Client:
@@ -29,14 +16,6 @@ def client(server: KfpServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return kfp.Client(host=server.host)
-
-
-@pytest.fixture(scope="module")
-def paper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("paper") / "paper.yaml"
-    preset = load_preset("digits", SMALL)
-    compile_pipeline(preset, seed=0, repetitions=1, image="i", profile=load_profile("cpu"), path=path)
-    return path
 
 
 def uploaded(client: kfp.Client, paper: Path) -> Any:

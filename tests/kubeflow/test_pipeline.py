@@ -1,19 +1,17 @@
-"""The compiled pipeline: whole, small enough, free of torch, and equal in its results to the one-machine run."""
+"""The compiled pipeline: whole, small enough, and free of torch."""
 
-import json
 import re
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import yaml
 from google.protobuf import json_format
-from kfp import components, local
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineDeploymentConfig, PipelineSpec
+from small_pipeline import IMAGE, SMALL
 
 from realfeatures.components import STAGELESS
 from realfeatures.errors import ConfigError, StorageError
@@ -21,6 +19,7 @@ from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import PRESETS, load_preset
+from realfeatures.kubeflow.spec import port_name, tasks
 from realfeatures.kubeflow.tasks.cells import (
     ADDRESSES,
     CODE,
@@ -29,14 +28,10 @@ from realfeatures.kubeflow.tasks.cells import (
     structure,
 )
 from realfeatures.kubeflow.tasks.records import RECORD_BYTES
-from realfeatures.pipelines.nesting import port_name
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import PROFILES, Profile, load_profile
-from realfeatures.pipelines.size import MAX_WORKFLOW_BYTES, tasks, workflow_bytes
-from realfeatures.running.local import run_experiment
-from realfeatures.science.artifacts import read_manifest
+from realfeatures.pipelines.size import MAX_WORKFLOW_BYTES, workflow_bytes
 
-IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
 MAX_TASKS = 150
 """One seed's 122 cells of E3 and E4, their nested pipelines and their collecting tasks; Kubeflow starts two pods for
 each."""
@@ -46,40 +41,18 @@ MAX_ARGUMENT_BYTES = 128 * 1024
 MAX_NAME = 63
 SECRET = re.compile(r"AKIA[0-9A-Z]{16}|eyJ[\w-]{20}|(?i:password|token) *[=:] *\S")
 """A key of AWS's form, a token, or a value beside a name that asks for one."""
-MAX_PAGE_BYTES = 2_000_000
-"""Kubeflow's page reads a report whole before it shows it."""
-
-TINY = (
-    "experiments=E2",
-    "data.train_size=120",
-    "data.test_size=40",
-    "supervised.optimizer.epochs=2",
-    "supervised.optimizer.warmup_epochs=0",
-    "contrastive.optimizer.epochs=2",
-    "contrastive.optimizer.warmup_epochs=0",
-    "non_robust.steps=3",
-    "probe.epochs=2",
-    "attack.images=20",
-    "attack.pgd_steps=2",
-    "attack.autoattack=[]",
-    "attack.autoattack_images=20",
-)
-
-
 PARTS = ("E1,E2", "E3,E4", "E5,E6,controls")
 """Experiments that fit into one workflow together, as docs/kubeflow.md says; with the decomposition they have every
 stage and every nested pipeline."""
 COMPILED = tuple((name, part) for name in ("digits", "paper") for part in PARTS)
 
-SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
-"""A few cells."""
 STORE = ("store.location=s3://experiments/paper", "store.endpoint=http://store.example:9000")
 
 
-def write(path: Path, preset: Preset, *, repetitions: int = 1, image: str = IMAGE, profile: Profile | None = None):
+def write(path: Path, preset: Preset, *, repetitions: int = 1, profile: Profile | None = None):
     """Compile a preset as the command line does: the profile by its device, with an object store."""
     chosen = profile or load_profile("gpu" if preset.runtime.device == "cuda" else "cpu", STORE)
-    return compile_pipeline(preset, seed=0, repetitions=repetitions, image=image, profile=chosen, path=path)
+    return compile_pipeline(preset, seed=0, repetitions=repetitions, image=IMAGE, profile=chosen, path=path)
 
 
 def command(preset: str, path: Path, *words: str) -> subprocess.CompletedProcess:
@@ -270,25 +243,6 @@ def test_a_folder_of_this_machine_needs_a_store(tmp_path):
         write(tmp_path / "paper.yaml", preset, profile=load_profile("cpu"))
 
 
-def test_a_number_of_cores_may_be_written_as_a_number():
-    assert load_profile("cpu", ["cpu=4", "memory=4000000000"]).cpu == "4"
-
-
-@pytest.mark.parametrize(
-    ("name", "assignments", "expected"),
-    [
-        ("tpu", (), r"--profile 'tpu': expected one of cpu, gpu"),
-        ("cpu", ("memroy=4Gi",), r"memroy: unknown key 'memroy'; the top level has: name, accelerator"),
-        ("cpu", ("image_pull_policy=Sometimes",), r"image_pull_policy: .*Always"),
-        ("cpu", ("retries=-1",), r"retries: .*greater than or equal to 0"),
-        ("cpu", ("memory",), r"--profile-set 'memory': expected KEY=VALUE, such as image_pull_policy=Never"),
-    ],
-)
-def test_a_wrong_profile_is_a_one_line_error(name, assignments, expected):
-    with pytest.raises(ConfigError, match=expected):
-        load_profile(name, assignments)
-
-
 def test_every_task_runs_in_the_image_that_was_named(spec):
     executors = spec["deploymentSpec"]["executors"].values()
     assert {executor["container"]["image"] for executor in executors} == {IMAGE}
@@ -396,12 +350,12 @@ def test_more_cells_than_a_workflow_holds_are_refused_and_nothing_is_written(wor
 @pytest.mark.parametrize("repetitions", [0, 19])
 def test_a_number_of_repetitions_that_no_pipeline_takes_is_an_error(repetitions, tmp_path):
     with pytest.raises(ConfigError, match="a pipeline takes 1 to 18"):
-        write(tmp_path / "paper.yaml", load_preset("digits", TINY), repetitions=repetitions)
+        write(tmp_path / "paper.yaml", load_preset("digits", SMALL), repetitions=repetitions)
 
 
 def test_two_repetitions_of_a_small_experiment_are_two_nested_pipelines(tmp_path):
     path = tmp_path / "paper.yaml"
-    write(path, load_preset("digits", [*TINY, "paradigms=supervised", "features=natural,non_robust"]), repetitions=2)
+    write(path, load_preset("digits", [*SMALL, "features=natural,non_robust"]), repetitions=2)
     names = {task["taskInfo"]["name"] for task in read(path)["root"]["dag"]["tasks"].values()}
     assert names == {"configure", "prepare data", "repetition 1", "repetition 2", "report"}
 
@@ -410,96 +364,3 @@ def test_a_place_that_cannot_be_written_is_a_one_line_error(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(StorageError, match=r"choose a folder, not a file|cannot write"):
         write(tmp_path / "file" / "paper.yaml", load_preset("digits", SMALL))
-
-
-def run_in_kfp(preset: Preset, folder: Path, *, repetitions: int = 1, **form: Any) -> None:
-    """Run a pipeline's tasks as processes of this machine; `form`: what the run form says."""
-    write(folder / "paper.yaml", preset, image="python", repetitions=repetitions, profile=load_profile("cpu"))
-    root = str(folder / "kfp")
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=root, enable_caching=True)
-    components.load_component_from_file(str(folder / "paper.yaml"))(**form)
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_two_repetitions_by_the_run_form_give_the_bytes_of_the_one_machine_run(tmp_path):
-    """Every stage: test_docker_pipeline.py, in containers."""
-    settings = [*TINY, "paradigms=supervised", "features=natural"]
-    run_in_kfp(load_preset("digits", settings), tmp_path, repetitions=2, seed=3, overrides='{"attack.pgd_steps": 3}')
-    same = load_preset("digits", [*settings, "attack.pgd_steps=3"])
-    plan = run_experiment(same, seeds=[3, 4], out=tmp_path / "out", jobs=1)
-
-    in_kfp = dict(artifacts(tmp_path / "kfp", "*/*/*/manifest.json"))
-    expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
-    assert set(expected) == set(plan.addresses.values())
-    assert in_kfp == expected
-    (page,) = (tmp_path / "kfp").glob("*/report/html")
-    assert re.search("<svg", page.read_text())
-    assert page.stat().st_size < MAX_PAGE_BYTES
-    assert "<script" not in page.read_text()
-    for attack in (tmp_path / "kfp").glob("*/*attack*/confusion"):
-        assert sum(sum(row["row"]) for row in json.loads(attack.read_text())["confusionMatrix"]["rows"]) == 40
-
-
-@pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")
-def test_an_override_runs_again_only_the_cells_that_it_touches(tmp_path):
-    preset = load_preset("digits", [*TINY, "paradigms=supervised,contrastive", "features=natural"])
-    run_in_kfp(preset, tmp_path)
-    (first,) = runs(tmp_path)
-
-    run_in_kfp(preset, tmp_path, overrides='{"probe.epochs": 3}')
-    (second,) = set(runs(tmp_path)) - {first}
-    assert tasks_run(second) == {
-        "configure",
-        "natural-evaluate-contr-own-probe",
-        "natural-evaluate-contr-own-pgd",
-        "natural-evaluate-collect-records",
-        "report",
-    }
-    assert tasks_run(first) == tasks_run(second) | {
-        "prepare-data",
-        "natural-evaluate-supervised-train",
-        "natural-evaluate-contrastive-train",
-        "natural-evaluate-superv-own-head",
-    }
-
-
-@pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize(
-    ("form", "expected"),
-    [
-        ({"overrides": '{"probe.epoch": 3}'}, "probe.epoch: unknown key 'epoch'; probe has: epochs"),
-        ({"overrides": '{"probe.epochs": 0}'}, "probe.epochs: Input should be greater than 0"),
-        ({"overrides": '{"paradigms": ["masked"]}'}, "they change which cells there are"),
-        ({"overrides": "probe.epochs=3"}, "expected a JSON object"),
-        ({"seed": -1}, "--seed -1: expected a whole number of at least 0"),
-        ({"run_name": "Monday's run"}, 'run name "Monday\'s run": expected'),
-    ],
-)
-def test_a_wrong_value_in_the_run_form_fails_in_the_first_task(form, expected, tmp_path, capfd):
-    preset = load_preset("digits", [*TINY, "paradigms=supervised", "features=natural"])
-    with pytest.raises(RuntimeError, match="configure"):
-        run_in_kfp(preset, tmp_path, **form)
-    lines = [line.strip() for line in capfd.readouterr().out.splitlines()]
-    assert any(line.startswith("error: ") and expected in line for line in lines)
-    (run,) = runs(tmp_path)
-    assert tasks_run(run) == {"configure"}
-
-
-def runs(folder: Path) -> list[Path]:
-    """Return the folder of each run; the cache is hidden among them."""
-    return [run for run in (folder / "kfp").iterdir() if not run.name.startswith(".")]
-
-
-def tasks_run(run: Path) -> set[str]:
-    """Return the tasks that were not taken from the cache: each of them has a folder."""
-    return {folder.name for folder in run.iterdir()}
-
-
-def artifacts(root: Path, pattern: str) -> Iterator[tuple[str, dict]]:
-    """Yield the address and the files, with their digests, of every artifact; gathered records lie deeper."""
-    for path in root.glob(pattern):
-        manifest = read_manifest(path.parent)
-        if manifest["files"]:
-            yield manifest["address"], manifest["files"]

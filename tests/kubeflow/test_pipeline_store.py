@@ -12,7 +12,7 @@ from seaweedfs import STORE, needs_s3
 from realfeatures.experiment.presets import load_preset
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
-from realfeatures.running.plan import RUN_TIME
+from realfeatures.running.names import RUN_TIME
 from realfeatures.science.data.sources import pin_source
 from realfeatures.store import ObjectStore
 from realfeatures.store.data import mirror

@@ -3,48 +3,27 @@
 import io
 import re
 import sys
-from collections.abc import Iterator
 
 import pytest
 from kfp_http import Fault
 from kfp_server import KfpServer
+from small_pipeline import IMAGE, SMALL, compile_small
 
 from realfeatures.cli import main as cli
-from realfeatures.errors import ConfigError
-from realfeatures.experiment.presets import load_preset
+from realfeatures.errors import ClusterError, ConfigError
 from realfeatures.kubeflow.server import schedule
-from realfeatures.kubeflow.server.connection import Connection
 from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
-from realfeatures.kubeflow.server.kubernetes_api import ClusterError
 from realfeatures.kubeflow.server.schedule import Timing, parse_timing
 from realfeatures.kubeflow.server.submit import Version, upload
-from realfeatures.pipelines.paper import compile_pipeline
-from realfeatures.pipelines.profiles import load_profile
-from realfeatures.running.plan import check_run_name, timed_name
+from realfeatures.running.names import check_run_name, timed_name
 
-SMALL = ("experiments=E2", "paradigms=supervised", "features=natural")
-IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
 SCHEDULES = "/apis/v2beta1/recurringruns"
 MONDAYS = Timing(cron="0 0 3 * * 1")
 
 
 @pytest.fixture
-def server() -> Iterator[KfpServer]:
-    with KfpServer() as running:
-        yield running
-
-
-@pytest.fixture
-def kubeflow(server: KfpServer) -> Kubeflow:
-    return Kubeflow(Connection(server.host), pause_seconds=0.01)
-
-
-@pytest.fixture
 def version(kubeflow: Kubeflow, tmp_path) -> Version:
-    path = tmp_path / "paper.yaml"
-    preset = load_preset("digits", SMALL)
-    compile_pipeline(preset, seed=0, repetitions=1, image=IMAGE, profile=load_profile("cpu"), path=path, cache=False)
-    return upload(kubeflow, path)
+    return upload(kubeflow, compile_small(tmp_path / "paper.yaml", cache=False))
 
 
 def wanted(kubeflow: Kubeflow, version: Version, *, timing: Timing = MONDAYS, experiment: str = "mine", **form):

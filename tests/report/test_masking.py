@@ -8,7 +8,7 @@ from made_up_run import Run
 from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.report.sections.masking import CHECKS
-from realfeatures.science.attacks.masking import check_masking
+from realfeatures.science.attacks.gradient_masking import check_gradient_masking
 
 
 def test_a_flag_of_autoattack_is_shown(run: Run) -> None:
@@ -38,7 +38,7 @@ def test_the_report_explains_every_sign_of_gradient_masking_that_is_looked_for(s
     model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(12, 3))
     threat = ThreatModel(norm=Norm.L2, epsilon=0.5)
     images, labels = torch.full((4, 3, 2, 2), 0.5), torch.tensor([0, 1, 2, 0])
-    found = check_masking(
+    found = check_gradient_masking(
         model, images, labels, threat=threat, steps=1, step_size=0.1, generator=torch.Generator(), batch_size=4
     )
     assert found.checks.keys() <= CHECKS.keys()

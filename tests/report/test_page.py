@@ -13,8 +13,8 @@ import pytest
 from made_up_run import ROOT, SMALLER, Page, Run, copied
 
 from realfeatures.errors import ArtifactError
+from realfeatures.experiment.command import command_of
 from realfeatures.experiment.presets import load_preset
-from realfeatures.report.page import reproduce_command
 
 
 def test_markdown_holds_the_same_numbers(original: Run) -> None:
@@ -125,7 +125,7 @@ def test_a_changed_artifact_is_refused_before_anything_is_written(run: Run) -> N
 def test_the_command_in_the_report_makes_the_same_experiment() -> None:
     assignments = ["probe.epochs=7", "data=folder:my pictures", "features=natural,robust", "attack.autoattack=[]"]
     preset = load_preset("digits", assignments)
-    words = shlex.split(reproduce_command(preset, seeds=[4, 5]))
+    words = shlex.split(command_of(preset, seeds=[4, 5], out="OUT"))
     given = [value for flag, value in pairwise(words) if flag == "--set"]
     assert load_preset("digits", given) == preset
     assert [value for flag, value in pairwise(words) if flag == "--seed"] == ["4", "5"]

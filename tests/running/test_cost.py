@@ -16,7 +16,8 @@ from realfeatures.running.cost import (
     resnet_flops,
     unet_flops,
 )
-from realfeatures.science.data.sources import SourceInfo, describe_source
+from realfeatures.science.data.decoded import Sizes
+from realfeatures.science.data.sources import describe_source
 from realfeatures.science.models.resnet import ResNet
 from realfeatures.science.models.unet import UNet
 from realfeatures.science.models.vit import MaskedDecoder, MaskedEncoder
@@ -24,8 +25,8 @@ from realfeatures.science.paradigms import PARADIGMS
 from realfeatures.science.paradigms.base import ImageShape, frozen
 from realfeatures.science.paradigms.masked import visible_count
 
-CIFAR = SourceInfo(train=50_000, test=10_000, channels=3, height=32, width=32, classes=10)
-DIGITS = SourceInfo(train=1297, test=500, channels=1, height=8, width=8, classes=10)
+CIFAR = Sizes(train=50_000, test=10_000, channels=3, height=32, width=32, classes=10)
+DIGITS = Sizes(train=1297, test=500, channels=1, height=8, width=8, classes=10)
 BATCH = 2
 WITHIN = 0.05
 """How far an estimate may be from torch's own count."""
@@ -48,7 +49,7 @@ def counted(function) -> float:
     return counter.get_total_flops() / BATCH
 
 
-def images(info: SourceInfo) -> torch.Tensor:
+def images(info: Sizes) -> torch.Tensor:
     return torch.rand(BATCH, info.channels, info.height, info.width)
 
 
@@ -68,7 +69,7 @@ def test_resnet_estimate_agrees_with_the_counter(config, info):
         assert resnet_flops(config, info) == pytest.approx(counted(lambda: model(images(info))), rel=WITHIN)
 
 
-def preset_and_info() -> list[tuple[Preset, SourceInfo]]:
+def preset_and_info() -> list[tuple[Preset, Sizes]]:
     return [(PRESETS["digits"](), DIGITS), (PRESETS["cifar10-small"](), CIFAR), (PRESETS["paper"](), CIFAR)]
 
 

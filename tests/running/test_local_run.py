@@ -80,13 +80,8 @@ def wait_for(condition) -> None:
         time.sleep(0.02)
 
 
-def children(pid: int) -> list[int]:
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 def workers_of(pid: int) -> list[int]:
-    """The children but for the process that multiprocessing keeps to tidy up after them."""
-    return [child for child in children(pid) if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()]
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def is_running(pid: int) -> bool:
@@ -169,7 +164,7 @@ def test_a_run_that_is_stopped_and_then_killed_ends_with_the_same_bytes(finished
 
     killed = start(out, "--jobs", "1")
     wait_for((work / "output").exists)
-    workers = children(killed.pid)
+    workers = workers_of(killed.pid)
     os.kill(killed.pid, signal.SIGKILL)
     killed.communicate(timeout=PATIENCE_SECONDS)
     wait_for(lambda: not any(is_running(worker) for worker in workers))
@@ -327,20 +322,24 @@ def scheduled(plan: Plan, grid: list[Cell], done: set[str]) -> Schedule:
     return Schedule(Plan(preset=plan.preset, seeds=(0,), info=plan.info, **values), done)
 
 
+def taken(schedule: Schedule) -> list[str]:
+    """All that can run now, in order."""
+    return [cell.key for cell in iter(schedule.take, None)]
+
+
 def test_the_head_of_the_longest_chain_runs_first_and_only_when_its_inputs_are_done(plan):
     schedule = scheduled(plan, chain(1, 3), set())
-    assert schedule.take() == "root"
-    assert schedule.take() is None
+    assert taken(schedule) == ["root"]
     schedule.finish("root")
-    assert [schedule.take(), schedule.take(), schedule.take()] == ["chain1/0", "chain0/0", None]
+    assert taken(schedule) == ["chain1/0", "chain0/0"]
     schedule.finish("chain1/0")
-    assert schedule.take() == "chain1/1"
+    assert taken(schedule) == ["chain1/1"]
     assert not schedule.complete
 
 
 def test_cells_that_are_done_are_not_scheduled(plan):
     schedule = scheduled(plan, chain(1, 2), {"root", "chain1/0"})
-    assert sorted([schedule.take(), schedule.take()]) == ["chain0/0", "chain1/1"]
+    assert sorted(taken(schedule)) == ["chain0/0", "chain1/1"]
     schedule.finish("chain0/0")
     schedule.finish("chain1/1")
     assert schedule.complete

@@ -15,6 +15,7 @@ from realfeatures.errors import ArtifactError, StorageError
 from realfeatures.science.artifacts import (
     commit,
     load_tensors,
+    open_artifact,
     read_manifest,
     read_record,
     save_tensors,
@@ -34,7 +35,7 @@ def folder(tmp_path):
 
 
 def test_a_manifest_describes_every_file_and_tensor(folder) -> None:
-    manifest = read_manifest(folder, kind="probe")
+    manifest = read_manifest(folder)
     assert set(manifest["files"]) == {"probe.safetensors", "record.json"}
     assert manifest["files"]["probe.safetensors"]["tensors"]["weight"] == {
         "dtype": "float32",
@@ -84,7 +85,8 @@ def test_each_kind_of_damage_is_one_clear_line(folder, damage, message) -> None:
 
 def test_the_wrong_kind_and_another_schema_are_refused(folder) -> None:
     with pytest.raises(ArtifactError, match="is of kind 'probe', expected 'encoder'"):
-        read_manifest(folder, kind="encoder")
+        open_artifact(folder).require("encoder")
+    assert open_artifact(folder).require("probe").tensors("probe.safetensors")["bias"].tolist() == [0.0, 0.0]
     manifest = json.loads((folder / "manifest.json").read_text())
     (folder / "manifest.json").write_text(json.dumps(manifest | {"schema_version": 99}))
     with pytest.raises(ArtifactError, match="schema version 99, expected 1"):

@@ -11,7 +11,6 @@ from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from realfeatures.errors import ConfigError, DataError, Interrupted
-from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.autoattack import (
     RAND,
@@ -20,7 +19,9 @@ from realfeatures.science.attacks.autoattack import (
     autoattack,
     suite,
 )
+from realfeatures.science.attacks.pgd import Ball
 from realfeatures.science.checkpoint import Checkpoint
+from realfeatures.science.context import Run
 
 SEED = 3
 BATCH = 4
@@ -28,8 +29,8 @@ CLASSES = 4
 """The fewest for the standard version: its targeted attacks then have three targets instead of nine."""
 
 LARGE = {
-    Norm.L2: ThreatModel(norm=Norm.L2, epsilon=1.5),
-    Norm.LINF: ThreatModel(norm=Norm.LINF, epsilon=0.3),
+    Norm.L2: Ball(Norm.L2, 1.5),
+    Norm.LINF: Ball(Norm.LINF, 0.3),
 }
 """So large that in the end every image is fooled, so that Square ends early."""
 
@@ -70,36 +71,27 @@ def masked(model):
 
 
 @pytest.fixture(scope="module", params=list(Norm))
-def whole(request, masked) -> tuple[ThreatModel, AutoAttackResult]:
+def whole(request, masked) -> tuple[Ball, AutoAttackResult]:
     """An uninterrupted run on the masked model, for each norm."""
-    return LARGE[request.param], attack(masked, *digits(12), threat=LARGE[request.param])
+    return LARGE[request.param], attack(masked, *digits(12), ball=LARGE[request.param])
 
 
-def attack(model, images, labels, *, threat, checkpoint=None, classes=CLASSES, version="standard") -> AutoAttackResult:
-    return autoattack(
-        model,
-        images,
-        labels,
-        threat=threat,
-        classes=classes,
-        seed=SEED,
-        batch_size=BATCH,
-        checkpoint=checkpoint or Checkpoint(),
-        version=version,
-    )
+def attack(model, images, labels, *, ball, checkpoint=None, version="standard") -> AutoAttackResult:
+    run = Run(seed=SEED, checkpoint=checkpoint or Checkpoint())
+    return autoattack(model, images, labels, ball=ball, version=version, batch_size=BATCH, run=run)
 
 
-def library(model, images, labels, *, threat) -> Tensor:
+def library(model, images, labels, *, ball) -> Tensor:
     """Return what one call of the library returns."""
-    standard = AutoAttack(model, norm=threat.norm.value, eps=threat.epsilon, seed=SEED, device="cpu")
+    standard = AutoAttack(model, norm=ball.norm.value, eps=ball.epsilon, seed=SEED, device="cpu")
     standard.apgd_targeted.n_target_classes = standard.fab.n_target_classes = CLASSES - 1
     adversarial, _ = standard.run_standard_evaluation(images, labels, batch_size=BATCH)
     return adversarial
 
 
 def test_the_result_is_the_librarys_image_by_image(masked, whole):
-    threat, result = whole
-    assert torch.equal(result.adversarial, library(masked, *digits(12), threat=threat))
+    ball, result = whole
+    assert torch.equal(result.adversarial, library(masked, *digits(12), ball=ball))
     # The comparison is worth something: more than one attack found something, in more than one batch.
     assert list(result.accuracy) == ["clean", *STANDARD]
     assert len(set(result.accuracy.values())) > 2
@@ -107,35 +99,33 @@ def test_the_result_is_the_librarys_image_by_image(masked, whole):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "threat", [ThreatModel(norm=Norm.L2, epsilon=0.5), ThreatModel(norm=Norm.LINF, epsilon=0.1)], ids=["L2", "Linf"]
-)
-def test_the_result_is_the_librarys_where_images_stay_robust(masked, threat):
-    result = attack(masked, *digits(12), threat=threat)
-    assert torch.equal(result.adversarial, library(masked, *digits(12), threat=threat))
+@pytest.mark.parametrize("ball", [Ball(Norm.L2, 0.5), Ball(Norm.LINF, 0.1)], ids=["L2", "Linf"])
+def test_the_result_is_the_librarys_where_images_stay_robust(masked, ball):
+    result = attack(masked, *digits(12), ball=ball)
+    assert torch.equal(result.adversarial, library(masked, *digits(12), ball=ball))
     assert result.robust.any()
 
 
-def test_adversarial_images_are_in_the_threat_model_and_fool(masked, whole):
-    threat, result = whole
+def test_adversarial_images_are_in_the_ball_and_fool(masked, whole):
+    ball, result = whole
     images, labels = digits(12)
-    order = 2 if threat.norm is Norm.L2 else float("inf")
+    order = 2 if ball.norm is Norm.L2 else float("inf")
     distance = (result.adversarial - images).flatten(1).norm(p=order, dim=1)
-    assert (distance <= threat.epsilon + 1e-5).all()
+    assert (distance <= ball.epsilon + 1e-5).all()
     assert result.adversarial.min() >= 0
     assert result.adversarial.max() <= 1
     assert torch.equal(masked(result.adversarial).argmax(1) == labels, result.robust)
 
 
 def test_an_attack_that_is_stopped_inside_its_attacks_ends_with_the_same_bytes(masked, whole, tmp_path):
-    threat, expected = whole
+    ball, expected = whole
     # Calls of the model at which a stop is asked for: within each of the attacks, and at once after a start.
     calls, asked = itertools.count(1), {1, 2, 60, 150, 300, 700, 1500, 3000}
     stopping = Checkpoint(tmp_path / "checkpoint.safetensors", stop=lambda: next(calls) in asked)
     stops, resumed = 0, None
     while resumed is None:
         try:
-            resumed = attack(masked, *digits(12), threat=threat, checkpoint=stopping)
+            resumed = attack(masked, *digits(12), ball=ball, checkpoint=stopping)
         except Interrupted:
             stops += 1
     assert stops > len(STANDARD)
@@ -154,7 +144,7 @@ def test_the_global_generator_and_the_trace_function_are_left_alone(model):
     before, previous = torch.random.get_rng_state(), sys.gettrace()
     sys.settrace(trace)
     try:
-        attack(model, images, labels, threat=LARGE[Norm.LINF])
+        attack(model, images, labels, ball=LARGE[Norm.LINF])
         assert sys.gettrace() is trace
     finally:
         sys.settrace(previous)
@@ -169,21 +159,21 @@ def test_channels_last_images_are_attacked(model):
     def grey(x: Tensor) -> Tensor:
         return model(x.mean(1, keepdim=True))
 
-    threat = ThreatModel(norm=Norm.L2, epsilon=3)
-    last = attack(grey, colour.contiguous(memory_format=torch.channels_last), labels, threat=threat)
-    first = attack(grey, colour.contiguous(), labels, threat=threat)
+    ball = Ball(Norm.L2, 3)
+    last = attack(grey, colour.contiguous(memory_format=torch.channels_last), labels, ball=ball)
+    first = attack(grey, colour.contiguous(), labels, ball=ball)
     assert torch.equal(last.adversarial, first.adversarial)
     assert not last.robust.all()
 
 
 def test_a_plain_model_is_not_flagged(model):
     images, labels = digits(6)
-    assert not any(attack(model, images, labels, threat=LARGE[Norm.LINF]).checks.values())
+    assert not any(attack(model, images, labels, ball=LARGE[Norm.LINF]).checks.values())
 
 
 def test_soft_max_outputs_are_flagged(model):
     images, labels = digits(6)
-    result = attack(lambda x: model(x).softmax(1), images, labels, threat=LARGE[Norm.LINF])
+    result = attack(lambda x: model(x).softmax(1), images, labels, ball=LARGE[Norm.LINF])
     assert result.checks["probability"]
     assert not result.checks["randomized"]
 
@@ -194,7 +184,7 @@ def test_a_randomised_model_is_flagged_and_its_result_repeats(model):
     def noisy(x: Tensor) -> Tensor:
         return model(x + 0.1 * torch.randn(x.shape))
 
-    first, second = (attack(noisy, images, labels, threat=LARGE[Norm.LINF]) for _ in range(2))
+    first, second = (attack(noisy, images, labels, ball=LARGE[Norm.LINF]) for _ in range(2))
     assert first.checks["randomized"]
     assert torch.equal(first.adversarial, second.adversarial)
 
@@ -206,8 +196,8 @@ def noisy(model):
 
 
 MEDIUM = {
-    Norm.L2: ThreatModel(norm=Norm.L2, epsilon=0.7),
-    Norm.LINF: ThreatModel(norm=Norm.LINF, epsilon=0.15),
+    Norm.L2: Ball(Norm.L2, 0.7),
+    Norm.LINF: Ball(Norm.LINF, 0.15),
 }
 """So large that some images are fooled, and so small that some stay robust."""
 
@@ -215,9 +205,9 @@ MEDIUM = {
 @pytest.mark.parametrize("norm", [Norm.LINF, pytest.param(Norm.L2, marks=pytest.mark.slow)])
 def test_a_random_models_result_is_the_librarys_image_by_image(noisy, norm):
     images, labels = digits(10)
-    threat = MEDIUM[norm]
-    result = attack(noisy, images, labels, threat=threat, version="rand")
-    random = AutoAttack(noisy, norm=threat.norm.value, eps=threat.epsilon, seed=SEED, device="cpu", version="rand")
+    ball = MEDIUM[norm]
+    result = attack(noisy, images, labels, ball=ball, version="rand")
+    random = AutoAttack(noisy, norm=ball.norm.value, eps=ball.epsilon, seed=SEED, device="cpu", version="rand")
     with torch.random.fork_rng():
         torch.manual_seed(SEED)
         adversarial, _ = random.run_standard_evaluation(images, labels, batch_size=BATCH)
@@ -229,13 +219,13 @@ def test_a_random_models_result_is_the_librarys_image_by_image(noisy, norm):
 
 def test_an_attack_on_a_random_model_that_is_stopped_ends_with_the_same_bytes(noisy, tmp_path):
     images, labels = digits(6)
-    expected = attack(noisy, images, labels, threat=MEDIUM[Norm.L2], version="rand")
+    expected = attack(noisy, images, labels, ball=MEDIUM[Norm.L2], version="rand")
     calls, asked = itertools.count(1), {1, 100, 2500, 5000}
     stopping = Checkpoint(tmp_path / "checkpoint.safetensors", stop=lambda: next(calls) in asked)
     stops, resumed = 0, None
     while resumed is None:
         try:
-            resumed = attack(noisy, images, labels, threat=MEDIUM[Norm.L2], version="rand", checkpoint=stopping)
+            resumed = attack(noisy, images, labels, ball=MEDIUM[Norm.L2], version="rand", checkpoint=stopping)
         except Interrupted:
             stops += 1
     assert stops > 2
@@ -245,10 +235,10 @@ def test_an_attack_on_a_random_model_that_is_stopped_ends_with_the_same_bytes(no
 
 
 def test_version_rand_needs_three_classes_for_its_margin_loss():
-    threat = MEDIUM[Norm.L2]
+    ball = MEDIUM[Norm.L2]
     for classes, attacks in ((2, ("apgd-ce",)), (3, RAND), (10, RAND)):
-        assert suite(threat, classes=classes, shape=(8, 8), version="rand") == attacks
-    assert suite(ThreatModel(norm=Norm.L2, epsilon=0), classes=10, shape=(8, 8), version="rand") == ()
+        assert suite(ball, classes=classes, shape=(8, 8), version="rand") == attacks
+    assert suite(Ball(Norm.L2, 0), classes=10, shape=(8, 8), version="rand") == ()
 
 
 def test_gradients_within_the_model_are_flagged_and_the_next_model_is_not(model):
@@ -260,8 +250,8 @@ def test_gradients_within_the_model_are_flagged_and_the_next_model_is_not(model)
             step = torch.autograd.grad(start.square().sum(), start)[0]
         return model(x - 0.01 * step)
 
-    assert attack(purifying, images, labels, threat=LARGE[Norm.LINF]).checks["dynamic"]
-    assert not attack(model, images, labels, threat=LARGE[Norm.LINF]).checks["dynamic"]
+    assert attack(purifying, images, labels, ball=LARGE[Norm.LINF]).checks["dynamic"]
+    assert not attack(model, images, labels, ball=LARGE[Norm.LINF]).checks["dynamic"]
 
 
 def test_masked_gradients_are_flagged(whole):
@@ -277,14 +267,14 @@ def test_masked_gradients_are_flagged(whole):
 def test_few_classes_get_the_attacks_that_exist(model, classes, attacks):
     images, labels = digits(30)
     images, labels = images[labels < classes][:6], labels[labels < classes][:6]
-    result = attack(lambda x: model(x)[:, :classes], images, labels, threat=LARGE[Norm.LINF], classes=classes)
+    result = attack(lambda x: model(x)[:, :classes], images, labels, ball=LARGE[Norm.LINF])
     assert tuple(result.accuracy) == ("clean", *attacks)
     assert result.checks["not_standard"] == (classes < 4)
     assert result.accuracy["square"] < result.accuracy["clean"]
 
 
 def test_square_is_left_out_exactly_where_the_library_fails():
-    threat = ThreatModel(norm=Norm.L2, epsilon=0.5)
+    ball = Ball(Norm.L2, 0.5)
     for height in range(3, 34):
         for width in (height, height + 1, 2 * height):
             square = SquareAttack(
@@ -295,7 +285,7 @@ def test_square_is_left_out_exactly_where_the_library_fails():
                 works = True
             except (RuntimeError, ZeroDivisionError):
                 works = False
-            assert ("square" in suite(threat, classes=10, shape=(height, width))) == works, (height, width)
+            assert ("square" in suite(ball, classes=10, shape=(height, width))) == works, (height, width)
 
 
 def test_an_image_too_small_for_square_is_still_attacked(model):
@@ -304,7 +294,7 @@ def test_an_image_too_small_for_square_is_still_attacked(model):
     def padded(x: Tensor) -> Tensor:
         return model(nn.functional.pad(x, (2, 2, 2, 2)))
 
-    result = attack(padded, small, padded(small).argmax(1), threat=LARGE[Norm.L2])
+    result = attack(padded, small, padded(small).argmax(1), ball=LARGE[Norm.L2])
     assert list(result.accuracy) == ["clean", "apgd-ce", "apgd-t", "fab-t"]
     assert result.checks["not_standard"]
     assert result.accuracy["fab-t"] < result.accuracy["clean"]
@@ -312,7 +302,7 @@ def test_an_image_too_small_for_square_is_still_attacked(model):
 
 def test_an_epsilon_of_zero_is_clean_accuracy(model):
     images, labels = digits(12)
-    result = attack(model, images, labels, threat=ThreatModel(norm=Norm.L2, epsilon=0))
+    result = attack(model, images, labels, ball=Ball(Norm.L2, 0))
     assert torch.equal(result.robust, model(images).argmax(1) == labels)
     assert torch.equal(result.adversarial, images)
 
@@ -320,8 +310,10 @@ def test_an_epsilon_of_zero_is_clean_accuracy(model):
 def test_bad_input_is_refused(model):
     images, labels = digits(6)
     with pytest.raises(DataError, match=r"pixels in \[0, 16\], expected \[0, 1\]"):
-        attack(model, images * 16, labels, threat=LARGE[Norm.L2])
-    with pytest.raises(ConfigError, match="4 logits, expected 7"):
-        attack(model, images, labels, threat=LARGE[Norm.L2], classes=7)
+        attack(model, images * 16, labels, ball=LARGE[Norm.L2])
+    with pytest.raises(DataError, match="labels from 0 to 6, the model has 4 logits, expected 0 to 3"):
+        attack(model, images, labels.clamp_min(6) * (labels > 0), ball=LARGE[Norm.L2])
+    with pytest.raises(DataError, match="labels from -1 to"):
+        attack(model, images, labels - 1, ball=LARGE[Norm.L2])
     with pytest.raises(ConfigError, match="expected at least 2"):
-        attack(model, images, labels, threat=LARGE[Norm.L2], classes=1)
+        attack(lambda x: model(x)[:, :1], images, torch.zeros_like(labels), ball=LARGE[Norm.L2])

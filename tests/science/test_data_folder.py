@@ -91,7 +91,7 @@ def test_rows_are_height_and_columns_width(tmp_path):
     Image.fromarray(pixels).save(buffer, "PNG")
     names = ("train/a/1.png", "train/b/1.png", "test/a/1.png", "test/b/1.png")
     decoded, summary = read_folder(write_tree(tmp_path / "data", dict.fromkeys(names, buffer.getvalue())))
-    assert (summary.channels, summary.height, summary.width) == (1, 4, 6)
+    assert (summary.sizes.channels, summary.sizes.height, summary.sizes.width) == (1, 4, 6)
     np.testing.assert_array_equal(decoded.train_images[0, 0], pixels)
 
 
@@ -142,7 +142,7 @@ def test_files_of_file_managers_and_beside_the_splits_are_ignored(tmp_path):
 def test_grey_images_stay_one_channel(tmp_path):
     bilevel = {name: image_bytes(1, mode="1") for name in ("train/cat/3.png", "test/dog/3.png")}
     decoded, summary = read_folder(write_tree(tmp_path / "data", {**two_classes("L"), **bilevel}))
-    assert summary.channels == 1
+    assert summary.sizes.channels == 1
     assert decoded.train_images.shape == (5, 1, 8, 8)
     assert decoded.train_images[:, 0, 0, 0].tolist() == [0, 10, 255, 20, 30]
 

@@ -21,13 +21,11 @@ from torchvision import datasets
 
 from realfeatures.errors import DataError, StorageError
 from realfeatures.experiment.config import DataConfig
-from realfeatures.science.data import named, sources
-from realfeatures.science.data.decoded import cache_folder
+from realfeatures.science.data import sources
+from realfeatures.science.data.decoded import Sizes, cache_folder
+from realfeatures.science.data.named import DATA_SOURCES, NamedSource
 from realfeatures.science.data.sources import (
-    DATA_SOURCES,
-    SourceInfo,
     describe_source,
-    list_sources,
     load_source,
     pin_source,
     stratified_subset,
@@ -63,29 +61,29 @@ def config_of(folder: Path, **values: int) -> DataConfig:
 
 def test_digits_are_scaled_from_sixteen_levels_and_split_at_the_end():
     splits = load_source(DataConfig(source="digits"))
-    assert splits.train.images.shape == (1297, 1, 8, 8)
-    assert splits.test.images.shape == (500, 1, 8, 8)
-    assert splits.train.images.dtype == torch.uint8
-    assert splits.train.labels.dtype == torch.int64
-    assert splits.train.classes == tuple("0123456789")
+    assert splits["train"].images.shape == (1297, 1, 8, 8)
+    assert splits["test"].images.shape == (500, 1, 8, 8)
+    assert splits["train"].images.dtype == torch.uint8
+    assert splits["train"].labels.dtype == torch.int64
+    assert splits["train"].classes == tuple("0123456789")
     original = load_digits()
-    both = torch.cat([splits.train.images, splits.test.images])[:, 0]
+    both = torch.cat([splits["train"].images, splits["test"].images])[:, 0]
     np.testing.assert_allclose(both.double().numpy() * 16 / 255, original.images, atol=16 / 255 / 2)
-    np.testing.assert_array_equal(torch.cat([splits.train.labels, splits.test.labels]), original.target)
-    assert splits.test.labels.bincount().min() >= 40  # not sorted by class
+    np.testing.assert_array_equal(torch.cat([splits["train"].labels, splits["test"].labels]), original.target)
+    assert splits["test"].labels.bincount().min() >= 40  # not sorted by class
 
 
 def test_a_folder_is_pinned_described_and_loaded(pets):
     config = pin_source(config_of(pets, train_size=6))
     assert config.sha256 is not None
-    assert describe_source(config) == SourceInfo(6, 6, 1, 8, 8, 3)
+    assert describe_source(config) == Sizes(6, 6, 1, 8, 8, 3)
     splits = load_source(config)
-    assert splits.train.classes == splits.test.classes == ("cat", "dog", "eel")
-    assert sorted(splits.train.labels.tolist()) == [0, 0, 1, 1, 2, 2]
-    assert (splits.train.images[:, 0, 0, 0] // 10).tolist() == splits.train.labels.tolist()
-    assert sorted(splits.test.images[:, 0, 0, 0].tolist()) == [0, 1, 10, 11, 20, 21]
-    assert splits.test.labels.tolist() != sorted(splits.test.labels.tolist())  # its first images are attacked
-    assert torch.equal(load_source(config).test.images, splits.test.images)
+    assert splits["train"].classes == splits["test"].classes == ("cat", "dog", "eel")
+    assert sorted(splits["train"].labels.tolist()) == [0, 0, 1, 1, 2, 2]
+    assert (splits["train"].images[:, 0, 0, 0] // 10).tolist() == splits["train"].labels.tolist()
+    assert sorted(splits["test"].images[:, 0, 0, 0].tolist()) == [0, 1, 10, 11, 20, 21]
+    assert splits["test"].labels.tolist() != sorted(splits["test"].labels.tolist())  # its first images are attacked
+    assert torch.equal(load_source(config)["test"].images, splits["test"].images)
 
 
 def test_titles_of_archives_leave_their_suffix_out(pets, tmp_path):
@@ -114,7 +112,7 @@ def test_a_moved_folder_keeps_its_identity(pets, tmp_path):
 
 
 def test_describing_needs_no_pin(pets):
-    assert describe_source(config_of(pets, test_size=3)) == SourceInfo(30, 3, 1, 8, 8, 3)
+    assert describe_source(config_of(pets, test_size=3)) == Sizes(30, 3, 1, 8, 8, 3)
 
 
 @pytest.mark.parametrize(
@@ -152,21 +150,21 @@ def test_a_source_that_cannot_be_used_is_refused_everywhere(config, message):
 
 
 def test_named_sets_are_described_without_their_files():
-    for entry in list_sources():
-        config = DataConfig(source=entry.name)
+    for source in DATA_SOURCES.values():
+        config = DataConfig(source=source.name)
         assert pin_source(config) == config
-        assert describe_source(config) == entry.info
-    assert describe_source(DataConfig(source="svhn", train_size=1000)) == SourceInfo(1000, 26032, 3, 32, 32, 10)
+        assert describe_source(config) == source.whole
+    assert describe_source(DataConfig(source="svhn", train_size=1000)) == Sizes(1000, 26032, 3, 32, 32, 10)
 
 
 def test_the_list_says_what_needs_a_download():
-    assert [entry.name for entry in list_sources() if entry.cached] == ["digits"]
+    assert [source.name for source in DATA_SOURCES.values() if source.cached] == ["digits"]
     files = DATA_SOURCES["svhn"].files
     for file in files:
         path = cache_folder() / "downloads/svhn" / file
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
-    assert [entry.name for entry in list_sources() if entry.cached] == ["digits", "svhn"]
+    assert [source.name for source in DATA_SOURCES.values() if source.cached] == ["digits", "svhn"]
 
 
 def test_planning_imports_no_torch(pets):
@@ -175,7 +173,7 @@ def test_planning_imports_no_torch(pets):
         "from realfeatures.science.data import sources;"
         "assert 'numpy' not in sys.modules;"
         f"config = sources.pin_source(DataConfig(source={'folder:' + str(pets)!r}));"
-        "sources.describe_source(config); sources.list_sources(); assert config.sha256;"
+        "sources.describe_source(config); assert config.sha256;"
         "assert not {'torch', 'torchvision', 'sklearn'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
@@ -185,7 +183,7 @@ def test_several_workers_may_load_at_once(pets):
     config = config_of(pets)
     with ThreadPoolExecutor(4) as pool:
         loaded = list(pool.map(load_source, [config] * 8))
-    assert all(torch.equal(each.train.images, loaded[0].train.images) for each in loaded)
+    assert all(torch.equal(each["train"].images, loaded[0]["train"].images) for each in loaded)
 
 
 @pytest.mark.parametrize(
@@ -291,22 +289,28 @@ def test_fashion_mnist_files_in_the_cache_are_used_without_a_network(monkeypatch
     refuse_connections(monkeypatch)
     write_fashion_mnist(60_000, 10_000)
     splits = load_source(DataConfig(source="fashion-mnist", train_size=600, test_size=100))
-    assert splits.train.images.shape == (600, 1, 28, 28)
-    assert splits.train.classes[9] == "Ankle boot"
-    assert splits.train.labels.bincount().tolist() == [60] * 10
+    assert splits["train"].images.shape == (600, 1, 28, 28)
+    assert splits["train"].classes[9] == "Ankle boot"
+    assert splits["train"].labels.bincount().tolist() == [60] * 10
     # 256 and 10 are both even: a pixel's parity is its label's
-    assert torch.equal(splits.train.images[:, 0, 27, 27].long() % 2, splits.train.labels % 2)
+    assert torch.equal(splits["train"].images[:, 0, 27, 27].long() % 2, splits["train"].labels % 2)
 
 
 def test_an_incomplete_set_is_refused(monkeypatch):
     refuse_connections(monkeypatch)
     raw = write_fashion_mnist(300, 100)
-    with pytest.raises(DataError, match=r"Fashion-MNIST has .*\(300, 1, 28, 28\).*; delete .* and run again"):
+    sizes = "has 300 training and 100 test images of 1x28x28 in 10 classes, expected 60000"
+    with pytest.raises(DataError, match=f"{sizes} .*; delete .* and run again"):
         load_source(DataConfig(source="fashion-mnist"))
     images = raw / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-100])
     with pytest.raises(DataError, match=r"cannot be .* read .*; put its original files into an empty "):
         load_source(DataConfig(source="fashion-mnist"))
+
+
+def ten_images_of(name: str) -> NamedSource:
+    """A known set as if it had ten images in each split."""
+    return replace(DATA_SOURCES[name], whole=replace(DATA_SOURCES[name].whole, train=10, test=10))
 
 
 def md5(path: Path) -> str:
@@ -324,7 +328,7 @@ def test_cifar_batches_become_channels_first(monkeypatch):
     monkeypatch.setattr(datasets.CIFAR10, "train_list", files)
     monkeypatch.setattr(datasets.CIFAR10, "test_list", files)
     monkeypatch.setattr(datasets.CIFAR10, "meta", {**datasets.CIFAR10.meta, "md5": md5(folder / "batches.meta")})
-    decoded = named.load_torchvision(replace(DATA_SOURCES["cifar10"], train=10, test=10))
+    decoded = ten_images_of("cifar10").load()
     np.testing.assert_array_equal(decoded.train_images, pixels)
     assert decoded.test_labels.tolist() == list(range(10))
     assert decoded.classes[3] == "class 3"
@@ -339,7 +343,7 @@ def test_svhn_matrices_become_channels_first(monkeypatch):
     savemat(path, {"X": pixels.transpose(2, 3, 1, 0), "y": np.arange(1, 11)[:, None]})
     entry = ["http://127.0.0.1:9/x.mat", path.name, md5(path)]
     monkeypatch.setattr(datasets.SVHN, "split_list", {"train": entry, "test": entry})
-    decoded = named.load_torchvision(replace(DATA_SOURCES["svhn"], train=10, test=10))
+    decoded = ten_images_of("svhn").load()
     np.testing.assert_array_equal(decoded.train_images, pixels)
     assert decoded.train_labels.tolist() == [1, 2, 3, 4, 5, 6, 7, 8, 9, 0]  # its label 10 is the digit 0
     assert decoded.classes == tuple("0123456789")

@@ -16,7 +16,8 @@ from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.evaluation import Evaluation, evaluate, evaluate_neighbours
-from realfeatures.science.paradigms.base import WithHead
+from realfeatures.science.paradigms.base import ImageShape, WithHead
+from realfeatures.science.paradigms.control import Pixels
 
 CLASSES = 4
 """The fewest for the standard AutoAttack, which is then fastest."""
@@ -33,7 +34,7 @@ def digits() -> ImageSet:
 def model() -> nn.Module:
     """A linear classifier of the digits 0 to 3, trained for a moment so that it makes mistakes."""
     train = digits()
-    network = WithHead(nn.Flatten(), nn.Linear(64, CLASSES))
+    network = WithHead(Pixels(ImageShape(1, 8, 8)), nn.Linear(64, CLASSES))
     nn.init.zeros_(network.head.weight)
     nn.init.zeros_(network.head.bias)
     optimizer = torch.optim.SGD(network.parameters(), 0.1)
@@ -263,7 +264,7 @@ def test_autoattack_is_not_weaker_than_pgd(model):
 
 def test_one_class_is_refused_before_the_model_runs():
     class Unexpected(nn.Module):
-        encoder = nn.Flatten()
+        encoder = Pixels(ImageShape(1, 8, 8))
 
         def forward(self, _images):
             raise AssertionError("the model was asked")
@@ -271,3 +272,9 @@ def test_one_class_is_refused_before_the_model_runs():
     one = ImageSet(digits().images[:5], torch.zeros(5, dtype=torch.long), ("0",))
     with pytest.raises(ConfigError, match="expected at least 2"):
         evaluate(config(), Unexpected(), one, Run(seed=1))
+
+
+def test_a_classifier_of_other_classes_is_refused(model):
+    images = ImageSet(images_to_attack().images, images_to_attack().labels, tuple("0123456"))
+    with pytest.raises(ConfigError, match="4 logits, expected 7, one a class; fit the probe again"):
+        evaluate(config(), model, images, Run(seed=1))

@@ -2,20 +2,25 @@
 
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.datasets import load_digits
 from torch import Tensor, nn
 
 from realfeatures.errors import ConfigError
-from realfeatures.experiment.config import PGDConfig, SimCLRAugmentationConfig
+from realfeatures.experiment.config import LossCurvesConfig, SimCLRAugmentationConfig
 from realfeatures.experiment.vocabulary import Norm
+from realfeatures.science.context import Run
 from realfeatures.science.data.augment import simclr_view, simclr_view_of_float
-from realfeatures.science.data.images import to_float
-from realfeatures.science.loss_curves import LOSSES, loss_curves
+from realfeatures.science.data.images import ImageSet, to_float
+from realfeatures.science.loss_curves import LOSSES, measure
+from realfeatures.science.paradigms.base import WithHead
 from realfeatures.science.paradigms.contrastive import nt_xent_loss
 
 AUGMENTATION = SimCLRAugmentationConfig(min_scale=0.6, blur_probability=0.5)
-LINF = PGDConfig(norm=Norm.LINF, epsilon=8 / 255, step_size=1 / 255, steps=20)
+LINF = {"norm": Norm.LINF, "epsilon": 8 / 255, "step_size": 1 / 255, "steps": 20}
 """The reference protocol, shorter."""
+
+CURVES = ("info_nce", "cross_entropy", "accuracy")
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -50,22 +55,16 @@ def model() -> tuple[nn.Module, nn.Module, nn.Linear]:
     return parts
 
 
-def curves(model, images, labels, *, attacked, seed=1, threat=LINF, samples=3, batch_size=64, head=True):
+def curves(model, images, labels, *, attacked, seed=1, threat=LINF, batch_size=64, head=True):
     encoder, projection_head, linear = model
-    return loss_curves(
-        encoder,
-        projection_head if head else None,
-        linear,
-        images,
-        labels,
-        attacked=attacked,
-        threat=threat,
-        samples=samples,
-        augmentation=AUGMENTATION,
-        temperature=0.5,
-        generator=generator(seed),
-        batch_size=batch_size,
+    config = LossCurvesConfig(
+        **threat, images=64, samples=3, augmentation=AUGMENTATION, temperature=0.5, batch_size=batch_size
     )
+    images = ImageSet(images, labels, tuple("0123456789"))
+    rows = measure(config, WithHead(encoder, linear), projection_head if head else None, images, Run(seed=seed)).rows
+    (row,) = (row for row in rows if row["attacked"] == attacked)
+    assert row == {**row, "n": len(images), "step": list(range(config.steps + 1))}
+    return {name: row[name] for name in CURVES}
 
 
 @pytest.mark.parametrize("attacked", LOSSES)
@@ -73,10 +72,9 @@ def curves(model, images, labels, *, attacked, seed=1, threat=LINF, samples=3, b
 @pytest.mark.parametrize("head", [True, False], ids=["projections", "representations"])
 def test_the_attacked_loss_rises_from_its_clean_value(model, attacked, norm, head):
     images, labels = digits(48)
-    threat = LINF if norm is Norm.LINF else PGDConfig(norm=norm, epsilon=1.0, step_size=0.1, steps=20)
+    threat = LINF if norm is Norm.LINF else {"norm": norm, "epsilon": 1.0, "step_size": 0.1, "steps": 20}
     found = curves(model, images, labels, attacked=attacked, threat=threat, head=head)
-    assert set(found) == {"info_nce", "cross_entropy", "accuracy"}
-    assert {len(curve) for curve in found.values()} == {threat.steps + 1}
+    assert {len(curve) for curve in found.values()} == {threat["steps"] + 1}
     curve = found[attacked]
     assert curve[-1] > curve[0] * 1.01
     assert min(curve) == curve[0]
@@ -97,7 +95,7 @@ def test_the_first_point_is_measured_at_the_clean_images(model):
 def test_images_that_do_not_move_have_flat_curves(model):
     """InfoNCE is measured on the same views at every step."""
     images, labels = digits(20)
-    still = PGDConfig(norm=Norm.L2, epsilon=0, step_size=0.1, steps=4)
+    still = {"norm": Norm.L2, "epsilon": 0.0, "step_size": 0.1, "steps": 4}
     for curve in curves(model, images, labels, attacked="info_nce", threat=still).values():
         assert curve == [curve[0]] * 5
 
@@ -121,14 +119,14 @@ def test_batches_are_of_one_size_so_that_no_image_is_left_without_negatives(mode
     blind = nn.Sequential(nn.Flatten(), nn.Linear(192, 16)).requires_grad_(False)
     blind[1].weight.zero_()
     found = curves((blind, *model[1:]), images, labels, attacked="info_nce", batch_size=4)
-    assert found["info_nce"] == pytest.approx([torch.tensor(5.0).log().item()] * (LINF.steps + 1), rel=1e-5)
+    assert found["info_nce"] == pytest.approx([torch.tensor(5.0).log().item()] * (LINF["steps"] + 1), rel=1e-5)
 
 
 def test_one_image_has_nothing_to_be_compared_with(model):
     images, labels = digits(4)
-    with pytest.raises(ConfigError, match="1 images in batches of 64, expected at least 2"):
+    with pytest.raises(ConfigError, match="1 image, expected at least 2"):
         curves(model, images[:1], labels[:1], attacked="info_nce")
-    with pytest.raises(ConfigError, match="4 images in batches of 1, expected at least 2"):
+    with pytest.raises(ValidationError, match=r"batch_size\n.*greater than or equal to 2"):
         curves(model, images, labels, attacked="info_nce", batch_size=1)
 
 

@@ -15,12 +15,13 @@ from sklearn.datasets import load_sample_images
 from torch import Tensor, nn
 
 from realfeatures.errors import ConfigError, DataError, Interrupted
-from realfeatures.experiment.config import OutsideConfig, ThreatModel
-from realfeatures.experiment.vocabulary import Norm
+from realfeatures.experiment.config import OutsideConfig
 from realfeatures.science import paradigms
-from realfeatures.science.artifacts import MANIFEST, seal
+from realfeatures.science.artifacts import MANIFEST, open_artifact, seal
 from realfeatures.science.attacks.autoattack import STANDARD, autoattack
+from realfeatures.science.attacks.pgd import Ball
 from realfeatures.science.checkpoint import Checkpoint
+from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.models.architectures import build_classifier
 from realfeatures.science.outside_weights import check_outside, pin_outside
@@ -69,7 +70,7 @@ def through_artifact(config: OutsideConfig, trained: Pretrained, folder: Path) -
     attributes = paradigms.attributes_of(config, trained.shape)
     seal(folder, kind="encoder", record={}, attributes=attributes, config=config.identity(), address="0" * 32)
     assert config.weights not in (folder / MANIFEST).read_text()
-    return load_classifier(folder, folder, started_run())
+    return load_classifier(open_artifact(folder), started_run())
 
 
 def randomised(network: nn.Module) -> nn.Module:
@@ -321,12 +322,12 @@ class StopsAfterEachAttack(Checkpoint):
 @pytest.mark.slow
 def test_autoattack_stopped_after_each_attack_flags_what_the_library_flags(state, tmp_path) -> None:
     """One image stays robust: it costs about three minutes of one core, in the library and here."""
-    images, threat = photographs(), ThreatModel(norm=Norm.LINF, epsilon=0.001)
+    images, ball = photographs(), Ball("Linf", 0.001)
     network = ResNet18().eval().requires_grad_(False)
     network.load_state_dict(state)
     labels = network(images).argmax(1)
     labels[2] = (labels[2] + 1) % 10  # one that is wrong from the start
-    library = AutoAttack(network, norm=threat.norm.value, eps=threat.epsilon, seed=5, device="cpu")
+    library = AutoAttack(network, norm=ball.norm, eps=ball.epsilon, seed=5, device="cpu")
     adversarial, _ = library.run_standard_evaluation(images, labels, batch_size=2)
     expected = network(adversarial).argmax(1) == labels
 
@@ -336,9 +337,8 @@ def test_autoattack_stopped_after_each_attack_flags_what_the_library_flags(state
     while result is None:
         checkpoint = StopsAfterEachAttack(tmp_path / "checkpoint.safetensors")
         try:
-            result = autoattack(
-                model, images, labels, threat=threat, classes=10, seed=5, batch_size=2, checkpoint=checkpoint
-            )
+            run = Run(seed=5, checkpoint=checkpoint)
+            result = autoattack(model, images, labels, ball=ball, batch_size=2, run=run)
         except Interrupted:
             stops += 1
     assert stops == len(STANDARD)

@@ -1,6 +1,7 @@
 """PGD against its invariants, and against linear models, whose optimum is known."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -9,11 +10,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from realfeatures.experiment.config import PGDConfig
+from realfeatures.errors import ConfigError
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.pgd import (
+    Ball,
     ascend,
-    ball,
+    maximise,
     pgd,
     targeted,
     untargeted,
@@ -39,8 +41,8 @@ def small_cnn(*, channels: int = 3, classes: int = 5) -> nn.Sequential:
     return model.eval().requires_grad_(False)
 
 
-def config(norm: Norm, epsilon: float, *, steps: int = 10, relative_step: float = 0.25) -> PGDConfig:
-    return PGDConfig(norm=norm, epsilon=epsilon, step_size=max(relative_step * epsilon, 1e-6), steps=steps)
+def config(norm: Norm, epsilon: float, *, steps: int = 10, relative_step: float = 0.25) -> dict[str, Any]:
+    return {"ball": Ball(norm, epsilon), "step_size": max(relative_step * epsilon, 1e-6), "steps": steps}
 
 
 def length(perturbation: Tensor, norm: Norm) -> Tensor:
@@ -52,16 +54,16 @@ def length(perturbation: Tensor, norm: Norm) -> Tensor:
 def test_pgd_raises_the_loss_of_every_image(norm):
     model, images = small_cnn(), torch.rand(16, 3, 8, 8, generator=generator())
     objective = untargeted(model, model(images).argmax(1))
-    threat = config(norm, 0.5 if norm is Norm.L2 else 0.03)
-    check_attack_raises_loss(lambda x: pgd(objective, x, threat=threat, generator=generator(1)), objective, images)
+    attack = config(norm, 0.5 if norm is Norm.L2 else 0.03)
+    check_attack_raises_loss(lambda x: maximise(objective, x, **attack, generator=generator(1)), objective, images)
 
 
 @pytest.mark.parametrize("norm", NORMS)
 def test_targeted_pgd_lowers_the_loss_of_the_target(norm):
     model, images = small_cnn(), torch.rand(16, 3, 8, 8, generator=generator())
     targets = (model(images).argmax(1) + 1) % 5
-    threat = config(norm, 0.5 if norm is Norm.L2 else 0.03)
-    adversarial = pgd(targeted(model, targets), images, threat=threat, generator=None)
+    attack = config(norm, 0.5 if norm is Norm.L2 else 0.03)
+    adversarial = maximise(targeted(model, targets), images, **attack, generator=None)
     loss = untargeted(model, targets)
     assert (loss(adversarial) < loss(images)).all()
 
@@ -82,9 +84,9 @@ def test_pgd_stays_inside_the_ball_and_the_box(norm, epsilon, relative_step, sha
         images = images.to(memory_format=torch.channels_last)
     original = images.clone()
     objective = untargeted(small_cnn(), torch.zeros(len(images), dtype=torch.long))
-    threat = config(norm, epsilon, steps=3, relative_step=relative_step)
+    attack = config(norm, epsilon, steps=3, relative_step=relative_step)
     for start in (None, generator(seed)):
-        adversarial = pgd(objective, images, threat=threat, generator=start)
+        adversarial = maximise(objective, images, **attack, generator=start)
         assert (length(adversarial - images, norm) <= epsilon * (1 + 1e-5) + 1e-6).all()
         assert adversarial.min() >= 0
         assert adversarial.max() <= 1
@@ -107,7 +109,7 @@ def test_pgd_finds_the_optimum_of_a_linear_model(norm, dual_order, start):
         return x.flatten(1) @ weight
 
     random_start = None if start is None else generator(start)
-    adversarial = pgd(margin, images, threat=config(norm, epsilon, steps=100), generator=random_start)
+    adversarial = maximise(margin, images, **config(norm, epsilon, steps=100), generator=random_start)
     torch.testing.assert_close(margin(adversarial) - margin(images), rise.expand(4), rtol=1e-4, atol=0)
 
 
@@ -115,7 +117,7 @@ def test_pgd_finds_the_optimum_of_a_linear_model_at_the_box():
     """At a black image an Linf attack can only brighten: the sum of the positive weights is the optimum."""
     weight = torch.randn(3 * 6 * 6, generator=generator(2))
     images = torch.zeros(2, 3, 6, 6)
-    adversarial = pgd(lambda x: x.flatten(1) @ weight, images, threat=config(Norm.LINF, 0.1), generator=generator())
+    adversarial = maximise(lambda x: x.flatten(1) @ weight, images, **config(Norm.LINF, 0.1), generator=generator())
     expected = 0.1 * weight.clamp_min(0).sum()
     torch.testing.assert_close(adversarial.flatten(1) @ weight, expected.expand(2), rtol=1e-5, atol=0)
 
@@ -123,7 +125,7 @@ def test_pgd_finds_the_optimum_of_a_linear_model_at_the_box():
 @pytest.mark.parametrize("norm", NORMS)
 def test_a_zero_gradient_moves_nothing(norm):
     images = torch.rand(3, 1, 5, 5, generator=generator())
-    adversarial = pgd(lambda x: (x * 0).sum((1, 2, 3)), images, threat=config(norm, 0.5), generator=None)
+    adversarial = maximise(lambda x: (x * 0).sum((1, 2, 3)), images, **config(norm, 0.5), generator=None)
     assert torch.equal(adversarial, images)
 
 
@@ -140,7 +142,7 @@ def test_a_saturated_linear_model_is_broken_like_its_scaled_down_twin(norm):
         def model(x, scale=scale):
             return scale * (x.flatten(1) @ weight.T)
 
-        adversarial = pgd(untargeted(model, labels), images, threat=attack, generator=None)
+        adversarial = pgd(model, images, labels, **attack)
         broken[scale] = (model(adversarial).argmax(1) != labels).float().mean().item()
     assert broken[1.0] > 0.9
     assert broken[1e6] >= broken[1.0] - 0.1
@@ -155,7 +157,7 @@ def test_logits_of_an_ordinary_spread_are_not_touched():
 
 def test_an_l2_step_has_its_length_even_where_the_gradients_square_underflows():
     gradient = torch.randn(4, 3, 5, 5, generator=generator()) * torch.tensor([1e-30, 1e-10, 1.0, 1e30]).view(4, 1, 1, 1)
-    steps = ball(Norm.L2, 1.0).steepest(gradient)
+    steps = Ball(Norm.L2, 1.0).steepest(gradient)
     torch.testing.assert_close(length(steps, Norm.L2), torch.ones(4, dtype=torch.float64), rtol=1e-5, atol=0)
 
 
@@ -163,14 +165,14 @@ def test_an_epsilon_of_zero_leaves_the_images_alone():
     images = torch.rand(3, 3, 5, 5, generator=generator())
     for norm in NORMS:
         objective = untargeted(small_cnn(), torch.zeros(3, dtype=torch.long))
-        assert torch.equal(pgd(objective, images, threat=config(norm, 0.0), generator=generator()), images)
+        assert torch.equal(maximise(objective, images, **config(norm, 0.0), generator=generator()), images)
 
 
 def test_the_random_start_is_uniform_in_the_l2_ball():
     """In a d-ball of radius r the mean distance is r d / (d + 1), a coordinate's variance r^2 / (d + 2)."""
     like = torch.empty(20_000, 1, 2, 3)
     dimensions, epsilon = 6, 0.7
-    start = ball(Norm.L2, epsilon).random(like, generator())
+    start = Ball(Norm.L2, epsilon).random(like, generator())
     distance = length(start, Norm.L2)
     assert distance.max() <= epsilon * (1 + 1e-6)
     assert distance.mean().item() == pytest.approx(epsilon * dimensions / (dimensions + 1), rel=0.005)
@@ -180,7 +182,7 @@ def test_the_random_start_is_uniform_in_the_l2_ball():
 
 
 def test_the_random_start_is_uniform_in_the_linf_ball():
-    start = ball(Norm.LINF, 0.2).random(torch.empty(2_000, 3, 2, 2), generator())
+    start = Ball(Norm.LINF, 0.2).random(torch.empty(2_000, 3, 2, 2), generator())
     assert start.abs().max() <= 0.2
     assert start.mean().item() == pytest.approx(0, abs=0.005)
     assert start.var().item() == pytest.approx(0.4**2 / 12, rel=0.03)
@@ -189,12 +191,12 @@ def test_the_random_start_is_uniform_in_the_linf_ball():
 @pytest.mark.parametrize("norm", NORMS)
 def test_the_projection_is_the_nearest_point_of_the_ball(norm):
     """No point on the way to any other point of the ball is nearer, so the ball being convex none is."""
-    region = ball(norm, 0.5)
+    ball = Ball(norm, 0.5)
     outside = torch.randn(50, 1, 3, 3, generator=generator())
-    projected = region.project(outside)
+    projected = ball.project(outside)
     assert (length(projected, norm) <= 0.5 + 1e-6).all()
-    torch.testing.assert_close(region.project(projected), projected)
-    towards = region.random(outside, generator(1)) - projected
+    torch.testing.assert_close(ball.project(projected), projected)
+    towards = ball.random(outside, generator(1)) - projected
     descent = ((outside - projected) * towards).flatten(1).sum(1)
     assert (descent <= 1e-5).all()
 
@@ -205,7 +207,7 @@ def test_the_same_seed_gives_the_same_bytes_and_leaves_the_global_generator_alon
     objective = untargeted(model, torch.zeros(4, dtype=torch.long))
     before = torch.random.get_rng_state()
     first, again, other = (
-        pgd(objective, images, threat=config(norm, 0.1), generator=generator(seed)) for seed in (5, 5, 6)
+        maximise(objective, images, **config(norm, 0.1), generator=generator(seed)) for seed in (5, 5, 6)
     )
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -216,7 +218,7 @@ def test_the_gradient_reaches_the_images_only():
     model, images = small_cnn().requires_grad_(True), torch.rand(4, 3, 8, 8, generator=generator())
     objective = untargeted(model, torch.zeros(4, dtype=torch.long))
     with torch.no_grad():  # as in an evaluation
-        pgd(objective, images, threat=config(Norm.L2, 0.5), generator=None)
+        maximise(objective, images, **config(Norm.L2, 0.5), generator=None)
     assert all(weight.grad is None for weight in model.parameters())
 
 
@@ -225,10 +227,29 @@ def test_an_unbounded_ascent_may_start_elsewhere_and_decay_its_steps():
     goal = torch.rand(3, 3, 5, 5, generator=generator())
     start = torch.rand(3, 3, 5, 5, generator=generator(1))
     steps = [0.1 * (1 - step / 200) for step in range(200)]
-    region = ball(Norm.L2, math.inf)
+    ball = Ball(Norm.L2, math.inf)
 
     def closeness(x: Tensor) -> Tensor:
         return -(x - goal).flatten(1).norm(dim=1)
 
-    reached = ascend(closeness, start, centre=start, region=region, step_sizes=steps)
+    reached = ascend(closeness, start, centre=start, ball=ball, step_sizes=steps)
     assert (closeness(reached) > 0.05 * closeness(start)).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_pgd_without_settings_reaches_the_boundary_and_is_the_ascent_of_cross_entropy(norm):
+    """Twenty steps of an eighth of epsilon, on a module of a user's own."""
+    model, images = small_cnn(), torch.rand(8, 3, 8, 8, generator=generator()) * 0.4 + 0.3
+    labels, ball = model(images).argmax(1), Ball(norm.value, 0.05 if norm is Norm.LINF else 1.0)
+    for start in (None, generator(1)):
+        attacked = pgd(model, images, labels, ball=ball, generator=start)
+        torch.testing.assert_close(length(attacked - images, norm), torch.full((8,), ball.epsilon).double())
+    same = maximise(untargeted(model, labels), images, ball=ball, steps=20, step_size=ball.epsilon / 8)
+    assert torch.equal(pgd(model, images, labels, ball=ball), same)
+
+
+def test_a_ball_that_does_not_exist_is_refused():
+    with pytest.raises(ConfigError, match="norm 'l2': expected one of L2, Linf"):
+        Ball("l2", 0.5)
+    with pytest.raises(ConfigError, match="epsilon -1: expected 0 or more"):
+        Ball("L2", -1)

@@ -24,13 +24,12 @@ from torch import Tensor, nn
 from realfeatures.errors import ArtifactError
 from realfeatures.experiment.config import (
     MatchingConfig,
-    PGDConfig,
     ProbeConfig,
     TargetedConfig,
 )
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science import probe, synthesis
-from realfeatures.science.artifacts import save_tensors
+from realfeatures.science.artifacts import open_artifact, save_tensors, seal
 from realfeatures.science.attacks import pgd as attacks
 from realfeatures.science.data.images import ImageSet, load_split, save_split
 from realfeatures.science.paradigms.base import WithHead, frozen
@@ -67,10 +66,10 @@ def check_pgd(norm: Norm) -> None:
     model = random_network(0, len(CLASSES))
     images = torch.rand(16, 3, 6, 6, generator=torch.Generator().manual_seed(0))
     labels = model(images).argmax(1)
-    threat = PGDConfig(norm=norm, epsilon=0.5 if norm is Norm.L2 else 0.03, step_size=0.01, steps=8)
+    ball = attacks.Ball(norm, 0.5 if norm is Norm.L2 else 0.03)
 
     def attack(natural: Tensor) -> Tensor:
-        return attacks.pgd(attacks.untargeted(model, labels), natural, threat=threat, generator=None)
+        return attacks.pgd(model, natural, labels, ball=ball, steps=8, step_size=0.01)
 
     check_attack_raises_loss(attack, lambda x: nn.functional.cross_entropy(model(x), labels, reduction="none"), images)
 
@@ -80,9 +79,8 @@ def test_the_check_of_the_attack_passes(norm: Norm) -> None:
 
 
 def test_an_attack_that_goes_down_the_gradient_is_found(norm: Norm, monkeypatch: pytest.MonkeyPatch) -> None:
-    for ball in (attacks.L2Ball, attacks.LinfBall):
-        steepest = ball.steepest
-        monkeypatch.setattr(ball, "steepest", lambda self, gradient, up=steepest: -up(self, gradient))
+    steepest = attacks.Ball.steepest
+    monkeypatch.setattr(attacks.Ball, "steepest", lambda self, gradient: -steepest(self, gradient))
     with pytest.raises(AssertionError, match="the loss fell or stayed on 16 of 16 images"):
         check_pgd(norm)
 
@@ -196,8 +194,8 @@ def test_crafted_images_in_another_order_than_the_natural_ones_are_found(matched
 
 
 def test_a_synthesis_that_goes_away_from_the_features_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    steepest = attacks.L2Ball.steepest
-    monkeypatch.setattr(attacks.L2Ball, "steepest", lambda self, gradient: -steepest(self, gradient))
+    steepest = attacks.Ball.steepest
+    monkeypatch.setattr(attacks.Ball, "steepest", lambda self, gradient: -steepest(self, gradient))
     source, natural = random_network(1), random_images()
     config = MatchingConfig(step_size=0.3, steps=60, decay=True)
     images = synthesis.match_representations(config, source, natural, started_run()).images
@@ -244,5 +242,6 @@ def test_images_that_were_not_rounded_to_256_levels_are_found(unrounded, monkeyp
 def test_a_stage_reads_no_images_of_more_levels(tmp_path: Path) -> None:
     images = random_images(4)
     save_tensors(tmp_path / "train.safetensors", {"images": images.images / 255, "labels": images.labels})
+    seal(tmp_path, kind="image_set", record={}, attributes={"classes": list(CLASSES)}, address="0" * 32)
     with pytest.raises(ArtifactError, match="train: images are float32, expected uint8"):
-        load_split(tmp_path, "train", classes=CLASSES)
+        load_split(open_artifact(tmp_path), "train")

@@ -12,13 +12,13 @@ from conftest import started_run
 
 from realfeatures.errors import ArtifactError
 from realfeatures.experiment.address import code_digest, library_versions
+from realfeatures.experiment.codec import encode
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
 from realfeatures.experiment.presets import PRESETS, load_preset
 from realfeatures.kubeflow import tasks as kfp_runtime
-from realfeatures.kubeflow.tasks.cells import order_text
 from realfeatures.running.folder import RunFolder
 from realfeatures.science import probe
-from realfeatures.science.artifacts import load_tensors, read_manifest, save_tensors
+from realfeatures.science.artifacts import load_tensors, open_artifact, read_manifest, save_tensors
 from realfeatures.science.execution import execute
 
 ROBUST_IMAGES = "seed0/robust/images"
@@ -74,13 +74,14 @@ class Executed:
             if parent not in self.done:
                 self.run(parent)
         self.done.add(key)
-        return execute(
+        made = execute(
             cell,
             runtime=EXPERIMENT.runtime,
-            inputs={port: self.at(parent) for port, parent in read.items()},
+            inputs={port: open_artifact(self.at(parent)) for port, parent in read.items()},
             destination=self.at(key),
             work=self.work / self.addresses[key],
         )
+        return dict(made.manifest)
 
     def at(self, key: str) -> Path:
         return self.folder.cell(self.addresses[key])
@@ -111,12 +112,10 @@ def test_a_cell_that_was_handed_another_image_set_is_found_by_its_address(execut
 
 def test_a_kubeflow_task_that_is_handed_another_image_set_refuses_it(executed: Executed, tmp_path: Path) -> None:
     executed.run("data")
-    order = order_text(
-        executed.grid[ROBUST_ENCODER], runtime=EXPERIMENT.runtime, address=executed.addresses[ROBUST_ENCODER]
-    )
+    order = encode([executed.grid[ROBUST_ENCODER]], EXPERIMENT, executed.addresses)
     output = SimpleNamespace(path=str(tmp_path / "encoder"), metadata={})
     inputs = {"train_set": SimpleNamespace(path=str(executed.at("data")))}
-    with pytest.raises(SystemExit, match=f"error: {ROBUST_ENCODER}: its inputs .* expected"):
+    with pytest.raises(SystemExit, match=f"error: {ROBUST_ENCODER}: its inputs, .* expected"):
         kfp_runtime.run_stage(order, inputs=inputs, output=output, record=str(tmp_path / "record"))
     assert not Path(output.path).exists()
 
@@ -137,4 +136,4 @@ def test_an_encoder_that_was_fine_tuned_in_its_place_is_found_by_its_digest(exec
     weights = executed.at(ROBUST_ENCODER) / "encoder.safetensors"
     save_tensors(weights, {name: value + 1e-6 for name, value in load_tensors(weights).items()})
     with pytest.raises(ArtifactError, match=r"encoder.safetensors: sha256 does not match its manifest"):
-        probe.load_classifier(executed.at(ROBUST_ENCODER), executed.at(ROBUST_ENCODER), started_run())
+        probe.load_classifier(open_artifact(executed.at(ROBUST_ENCODER)), started_run())

@@ -19,7 +19,7 @@ from realfeatures.experiment.config import (
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Paradigm
 from realfeatures.science import paradigms, probe
-from realfeatures.science.artifacts import seal
+from realfeatures.science.artifacts import open_artifact, seal
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.paradigms.base import ImageShape, Pretrained, frozen
@@ -79,7 +79,7 @@ def test_a_classifier_read_back_computes_the_same_logits(tmp_path, standard: Pre
     config = load_preset("digits").supervised
     standard.save(tmp_path)
     artifact(tmp_path, "encoder", config.identity(), paradigms.attributes_of(config, standard.shape))
-    model = load_classifier(tmp_path, tmp_path, Run(seed=0))
+    model = load_classifier(open_artifact(tmp_path), Run(seed=0))
     images = to_float(digits_test.images[:50])
     with torch.no_grad():
         # Not bit by bit: reading back folds the BatchNorms.
@@ -93,8 +93,9 @@ def test_a_probe_of_another_encoder_is_refused(tmp_path, standard: Pretrained, d
     config = load_preset("digits").supervised
     artifact(encoder, "encoder", config.identity(), paradigms.attributes_of(config, standard.shape))
     fit(FAST, nn.Flatten(), _pooled(digits_train), started_run()).save(other)
+    artifact(other, "probe", FAST.identity(), {})
     with pytest.raises(ArtifactError, match="takes 16 values, the encoder gives 64; probe again"):
-        load_classifier(encoder, other, Run(seed=0))
+        load_classifier(open_artifact(encoder), Run(seed=0), probe=open_artifact(other))
 
 
 def test_weights_that_do_not_fit_their_configuration_are_refused(tmp_path, standard: Pretrained) -> None:
@@ -102,7 +103,7 @@ def test_weights_that_do_not_fit_their_configuration_are_refused(tmp_path, stand
     standard.save(tmp_path)
     artifact(tmp_path, "encoder", wider.identity(), paradigms.attributes_of(wider, standard.shape))
     with pytest.raises(ArtifactError, match="does not fit its configuration"):
-        paradigms.load_encoder(tmp_path, Run(seed=0))
+        paradigms.load_encoder(open_artifact(tmp_path), Run(seed=0))
 
 
 UNTRAINED = [UntrainedConfig(encoder=getattr(load_preset("digits"), paradigm)) for paradigm in Paradigm]
@@ -120,16 +121,16 @@ def kept(config, images: ImageSet, path) -> tuple[nn.Module, nn.Module]:
     trained = paradigms.pretrain(config, images, started_run())
     trained.save(path)
     artifact(path, "encoder", config.identity(), paradigms.attributes_of(config, trained.shape))
-    return paradigms.load_encoder(path, Run(seed=0)), trained.encoder
+    return paradigms.load_encoder(open_artifact(path), Run(seed=0)), trained.encoder
 
 
 def test_a_diffusion_encoder_moves_to_another_timestep_and_keeps_its_weights(tmp_path, digits_train) -> None:
     config = UntrainedConfig(encoder=load_preset("digits").diffusion)
     at_11, _ = kept(config, digits_train, folder(tmp_path, "eleven"))
     moved = folder(tmp_path, "moved")
-    attributes = paradigms.at_timestep(tmp_path / "eleven", 100, moved)
+    attributes = paradigms.at_timestep(open_artifact(tmp_path / "eleven"), 100, moved)
     artifact(moved, "encoder", {}, attributes)
-    at_100 = paradigms.load_encoder(moved, Run(seed=0))
+    at_100 = paradigms.load_encoder(open_artifact(moved), Run(seed=0))
     before, after = at_11.state_dict(), at_100.state_dict()
     assert all(torch.equal(before[name], after[name]) for name in before)
     expected, _ = kept(
@@ -145,10 +146,10 @@ def test_a_diffusion_encoder_moves_to_another_timestep_and_keeps_its_weights(tmp
 def test_only_a_diffusion_encoder_has_a_timestep_and_only_its_own(tmp_path, digits_train) -> None:
     kept(PixelsConfig(), digits_train, folder(tmp_path, "pixels"))
     with pytest.raises(ArtifactError, match="a pixels encoder; only diffusion ones have a timestep"):
-        paradigms.at_timestep(tmp_path / "pixels", 3, folder(tmp_path, "moved"))
+        paradigms.at_timestep(open_artifact(tmp_path / "pixels"), 3, folder(tmp_path, "moved"))
     kept(UntrainedConfig(encoder=load_preset("digits").diffusion), digits_train, folder(tmp_path, "diffusion"))
     with pytest.raises(ConfigError, match="timestep 1000: expected one below the encoder's 1000"):
-        paradigms.at_timestep(tmp_path / "diffusion", 1000, tmp_path / "moved")
+        paradigms.at_timestep(open_artifact(tmp_path / "diffusion"), 1000, tmp_path / "moved")
 
 
 def test_fresh_noise_makes_a_diffusion_encoder_random_and_it_says_so(digits_train) -> None:
@@ -170,7 +171,7 @@ def test_a_contrastive_encoder_keeps_its_projection_head(tmp_path, digits_train)
     trained = paradigms.pretrain(config, digits_train.first(64), started_run())
     trained.save(tmp_path)
     artifact(tmp_path, "encoder", config.identity(), paradigms.attributes_of(config, trained.shape))
-    head = paradigms.load_projection_head(tmp_path, 64, Run(seed=0))
+    head = paradigms.load_projection_head(open_artifact(tmp_path), 64, Run(seed=0))
     inputs = torch.randn(3, 64)
     assert torch.equal(head(inputs), trained.projection_head(inputs))
     assert not any(parameter.requires_grad for parameter in head.parameters())

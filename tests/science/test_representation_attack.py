@@ -4,10 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from realfeatures.experiment.config import PGDConfig
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.pgd import pgd
-from realfeatures.science.attacks.representation import away_from
+from realfeatures.science.attacks.pgd import Ball, away_from, maximise
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -23,10 +21,10 @@ def linear_encoder(weight: torch.Tensor) -> nn.Sequential:
 def test_it_finds_the_largest_stretch_of_a_linear_encoder():
     """Around grey the box is far: W moves a perturbation of length epsilon by at most epsilon times its norm."""
     weight = torch.randn(6, 27, generator=generator()).double().float()
-    images, threat = torch.full((5, 3, 3, 3), 0.5), PGDConfig(norm=Norm.L2, epsilon=0.3, step_size=0.1, steps=400)
+    images, ball = torch.full((5, 3, 3, 3), 0.5), Ball(Norm.L2, 0.3)
     objective = away_from(linear_encoder(weight), images)
-    moved = objective(pgd(objective, images, threat=threat, generator=generator(1)))
-    largest = threat.epsilon * torch.linalg.matrix_norm(weight, ord=2)
+    moved = objective(maximise(objective, images, ball=ball, steps=400, step_size=0.1, generator=generator(1)))
+    largest = ball.epsilon * torch.linalg.matrix_norm(weight, ord=2)
     torch.testing.assert_close(moved, largest.expand(5), rtol=1e-3, atol=0)
 
 
@@ -34,10 +32,12 @@ def test_it_finds_the_largest_stretch_of_a_linear_encoder():
 def test_it_moves_every_representation_further_than_noise_of_the_same_norm(norm):
     encoder = linear_encoder(torch.randn(6, 27, generator=generator()))
     images = torch.rand(16, 3, 3, 3, generator=generator(2))
-    threat = PGDConfig(norm=norm, epsilon=0.1, step_size=0.025, steps=10)
     objective = away_from(encoder, images)
-    noisy = pgd(objective, images, threat=threat.model_copy(update={"steps": 0}), generator=generator(3))
-    assert (objective(pgd(objective, images, threat=threat, generator=generator(3))) > objective(noisy)).all()
+    noisy, moved = (
+        maximise(objective, images, ball=Ball(norm, 0.1), steps=steps, step_size=0.025, generator=generator(3))
+        for steps in (0, 10)
+    )
+    assert (objective(moved) > objective(noisy)).all()
 
 
 def test_it_starts_at_zero_with_a_gradient_of_zero_and_not_nan():

@@ -10,13 +10,12 @@ from conftest import started_run
 from realfeatures.errors import Interrupted
 from realfeatures.experiment.config import (
     MatchingConfig,
-    PGDConfig,
     RelabellingConfig,
     TargetedConfig,
 )
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.pgd import pgd, untargeted
+from realfeatures.science.attacks.pgd import Ball, pgd
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
@@ -148,12 +147,12 @@ def test_synthesis_leaves_its_source_as_it_was(standard, digits_train) -> None:
 
 def test_adversarial_training_beats_standard_training_under_pgd(standard, adversarial, digits_test) -> None:
     test = ImageSet(to_float(digits_test.images), digits_test.labels, digits_test.classes)
-    threat = PGDConfig(norm=Norm.L2, epsilon=0.75, step_size=0.15, steps=20)
+    ball = Ball(Norm.L2, 0.75)
     robust = {}
     for name, trained in (("standard", standard), ("adversarial", adversarial)):
         model = classifier(trained)
         generator = torch.Generator().manual_seed(0)
-        attacked = pgd(untargeted(model, test.labels), test.images, threat=threat, generator=generator)
+        attacked = pgd(model, test.images, test.labels, ball=ball, step_size=0.15, generator=generator)
         robust[name] = accuracy(model, attacked, test.labels)
         assert accuracy(model, test.images, test.labels) > 0.85
     # 500 images: the difference's standard error is below 0.032, so 0.2 is more than six of them.

@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from realfeatures.science.attacks.transfer import transfer_counts
+from realfeatures.science.transfer import transfer_counts
 
 CASES = (
     # clean source, clean target, attacked source, attacked target, label

@@ -1,13 +1,7 @@
 """The object store against a real S3 server: whole and verified or not at all, and what a person is told."""
 
 import io
-import json
 import os
-import random
-import shlex
-import signal
-import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -19,19 +13,13 @@ from seaweedfs import BUCKET, OTHER_BUCKET, QUICK, SERVICE, STORE, SeaweedFS, ne
 from realfeatures.errors import (
     ConfigError,
     CorruptObjectError,
-    DataError,
     MissingObjectError,
     StorageError,
     StoreUnavailableError,
 )
-from realfeatures.experiment.config import DataConfig
-from realfeatures.experiment.presets import load_preset
-from realfeatures.running.local import run_experiment
-from realfeatures.science.artifacts import read_manifest, seal, write_json
-from realfeatures.science.data.sources import load_source, pin_source
+from realfeatures.science.artifacts import seal, write_json
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import PART_BYTES, ObjectStore
-from realfeatures.store.data import mirror, provide
 from realfeatures.store.settings import Patience, read_settings
 
 pytestmark = [*needs_s3, pytest.mark.usefixtures("s3_environment")]
@@ -40,11 +28,6 @@ pytestmark = [*needs_s3, pytest.mark.usefixtures("s3_environment")]
 def file(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     return path
-
-
-def realfeatures(*words: str, **environment: str) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-m", "realfeatures.cli.main", *words]
-    return subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, check=False)
 
 
 @pytest.mark.parametrize("size", [0, 1, PART_BYTES, 2 * PART_BYTES + 7])
@@ -265,260 +248,3 @@ def test_a_damaged_cell_is_told_removed_and_computed_again(damage, store, tmp_pa
     assert not (tmp_path / "back").exists()
     cells.keep("a" * 32, write_cell(tmp_path / "a", "a" * 32))
     assert cells.restore("a" * 32, tmp_path / "back")
-
-
-def pictures(folder: Path) -> Path:
-    from PIL import Image
-
-    for split in ("train", "test"):
-        for label in ("cat", "dog"):
-            (folder / split / label).mkdir(parents=True)
-            for number in range(3):
-                colour = (40 * number, 200 if label == "cat" else 20, 0)
-                Image.new("RGB", (8, 8), colour).save(folder / split / label / f"{number}.png")
-    return folder
-
-
-def test_a_mirrored_folder_is_used_where_neither_path_nor_cache_has_it(store, tmp_path, monkeypatch):
-    folder = pictures(tmp_path / "pets")
-    config = pin_source(DataConfig(source=f"folder:{folder}"))
-    before = load_source(config)
-    assert mirror(DataConfig(source=f"folder:{folder}"), store) == config
-    (first,) = store.list("data/")
-    assert first.key == f"data/{config.sha256}.tar"
-    assert mirror(DataConfig(source=f"folder:{folder}"), store) == config
-    assert list(store.list("data/")) == [first]
-
-    folder.rename(tmp_path / "elsewhere")
-    monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "another cache"))
-    provide(config, store)
-    assert pin_source(config) == config
-    after = load_source(config)
-    assert after.train.images.equal(before.train.images)
-    assert after.test.labels.equal(before.test.labels)
-    assert sorted(path.name for path in (tmp_path / "another cache").iterdir()) == ["decoded"]
-
-
-def test_a_mirror_says_how_a_run_finds_it(store, tmp_path):
-    folder = pictures(tmp_path / "my pets")
-    done = realfeatures("store", "mirror", f"folder:{folder}", "--store", STORE)
-    assert done.returncode == 0, done.stderr
-    (stored,) = store.list("data/")
-    said = shlex.split(done.stdout.partition(": ")[2])
-    assert said[::2] == ["--set", "--set"]
-    data = load_preset("digits", said[1::2]).data
-    assert (data.source, f"data/{data.sha256}.tar") == (f"folder:{folder}", stored.key)
-
-
-def test_a_copy_that_another_pillow_decoded_is_told_and_replaced(store, tmp_path, monkeypatch):
-    source = DataConfig(source=f"folder:{pictures(tmp_path / 'pets')}")
-    with monkeypatch.context() as older:
-        older.setattr("realfeatures.science.data.decoded._made_by", lambda: {"format": 1, "pillow": "9.0"})
-        config = mirror(source, store)
-    monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "pod"))
-    for _ in range(2):
-        with pytest.raises(DataError, match="decoded by another version of realfeatures or Pillow; mirror it again"):
-            provide(config, store)
-    assert mirror(source, store) == config
-    monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "another pod"))
-    provide(config, store)
-    assert len(load_source(config).train.labels) == 6
-
-
-def test_a_named_set_is_mirrored_with_its_files(store, tmp_path, monkeypatch):
-    files = tmp_path / "cache" / "downloads" / "cifar10" / "cifar-10-batches-py"
-    files.mkdir(parents=True)
-    names = ["batches.meta", "test_batch", *(f"data_batch_{number}" for number in range(1, 6))]
-    for name in names:
-        (files / name).write_text(name)
-    mirror(DataConfig(source="cifar10"), store)
-    assert [one.key for one in store.list()] == ["data/cifar10.tar"]
-    monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "pod"))
-    provide(DataConfig(source="cifar10"), store)
-    there = tmp_path / "pod" / "downloads" / "cifar10" / "cifar-10-batches-py"
-    assert {path.name: path.read_text() for path in there.iterdir()} == {name: name for name in names}
-
-
-def test_what_ships_with_a_library_needs_no_mirror(store):
-    with pytest.raises(ConfigError, match="every machine has it"):
-        mirror(DataConfig(source="digits"), store)
-
-
-# --- runs ------------------------------------------------------------------------------------------------------------
-
-TINY = (
-    "experiments=E2",
-    "paradigms=supervised",
-    "features=natural",
-    "data.train_size=1297",
-    "supervised.optimizer.epochs=12",
-    "attack.images=20",
-    "attack.pgd_steps=2",
-    "attack.autoattack=[]",
-)
-
-
-def settings() -> list[str]:
-    # One worker: the cells are a chain, nearly, and a second one costs seconds to start.
-    return ["--jobs", "1", *(word for assignment in TINY for word in ("--set", assignment))]
-
-
-def digests(out: Path) -> dict[str, dict]:
-    return {path.parent.name: read_manifest(path.parent)["files"] for path in out.glob("cells/*/manifest.json")}
-
-
-@pytest.fixture(scope="module")
-def expected(tmp_path_factory) -> dict[str, dict]:
-    out = tmp_path_factory.mktemp("expected") / "run"
-    run_experiment(load_preset("digits", TINY), seeds=[0], out=out, jobs=1)
-    return digests(out)
-
-
-def test_a_stage_killed_at_random_steps_resumes_on_empty_disks(store, expected, tmp_path, monkeypatch):
-    monkeypatch.setenv("REALFEATURES_STORE", STORE)
-    seed = time.time_ns()
-    print(f"pauses from seed {seed}")
-    pauses = [random.Random(seed + number).uniform(0.0, 1.0) for number in range(3)]
-    kills = sum(killed_stage(store, tmp_path / f"disk{number}", pause) for number, pause in enumerate(pauses))
-    last = tmp_path / "last"
-    assert start_stage(last).wait(120) == 0
-    manifest = read_manifest(last / "encoder", kind="encoder")
-    assert kills > 0
-    assert json.loads((last / "encoder" / "run.json").read_text())["resumed"]
-    assert manifest["files"] == expected[manifest["address"]]
-    # It is there until the artifact is: whoever dies between the two has lost nothing.
-    assert len(list(store.list("checkpoints/"))) == 1
-    CellStore(store).keep(manifest["address"], last / "encoder")
-    assert list(store.list("checkpoints/")) == []
-
-
-def start_stage(disk: Path) -> subprocess.Popen:
-    disk.mkdir()
-    program = Path(__file__).parents[1] / "resumable_stage.py"
-    return subprocess.Popen([sys.executable, str(program), str(disk), json.dumps(TINY)])
-
-
-def killed_stage(store: ObjectStore, disk: Path, pause: float) -> bool:
-    """Start the stage, and kill it so many seconds after a new checkpoint of it is in the store."""
-    before = [one.modified for one in store.list("checkpoints/")]
-    process = start_stage(disk)
-    while process.poll() is None and [one.modified for one in store.list("checkpoints/")] == before:
-        time.sleep(0.05)
-    time.sleep(pause)
-    process.kill()
-    return process.wait() == -signal.SIGKILL
-
-
-@pytest.mark.usefixtures("store")
-def test_a_run_on_an_empty_disk_takes_all_from_the_store_and_computes_nothing(expected, tmp_path):
-    command = ["run", "--preset", "digits", *settings(), "--store", STORE, "--name", "first"]
-    first = realfeatures(*command, "--out", str(tmp_path / "a"))
-    assert first.returncode == 0, first.stderr
-    second = realfeatures(*command, "--out", str(tmp_path / "b"))
-    assert second.returncode == 0, second.stderr
-    assert "cells come from s3://" in second.stderr
-    assert digests(tmp_path / "a") == digests(tmp_path / "b") == expected
-    started = [json.loads(path.read_text())["seconds"] for path in (tmp_path / "b").glob("cells/*/run.json")]
-    assert sorted(started) == sorted(
-        json.loads(path.read_text())["seconds"] for path in (tmp_path / "a").glob("cells/*/run.json")
-    )
-    shown = realfeatures("store", "get", "runs/first/", str(tmp_path / "report"), "--store", STORE)
-    assert shown.returncode == 0, shown.stderr
-    assert json.loads((tmp_path / "report" / "results.json").read_text())["seeds"] == [0]
-
-
-def test_a_run_that_is_asked_to_stop_leaves_its_checkpoint_in_the_store(store, expected, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "realfeatures.cli.main",
-        "run",
-        "--preset",
-        "digits",
-        *settings(),
-        "--store",
-        STORE,
-    ]
-    process = subprocess.Popen([*command, "--out", str(tmp_path / "a")])
-    while not any((tmp_path / "a" / "partial").glob("*/output")) or len(list(store.list("cells/"))) < 1:
-        time.sleep(0.1)
-    time.sleep(1.0)
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(60) in (0, 130)
-    stopped = len(list(store.list("checkpoints/")))
-    done = realfeatures(*command[3:], "--out", str(tmp_path / "b"))
-    assert done.returncode == 0, done.stderr
-    assert digests(tmp_path / "b") == expected
-    assert stopped == 1 or process.returncode == 0
-
-
-def test_a_server_that_is_away_is_another_exit_code_than_a_mistake(tmp_path):
-    """A Job tries again after the one, and gives up after the other."""
-    words = ("run", *settings(), "--store", STORE, "--out", str(tmp_path / "out"))
-    done = realfeatures(*words, AWS_ENDPOINT_URL="http://127.0.0.1:1")
-    assert done.returncode == 75
-    assert done.stderr.splitlines()[-1].startswith(f"error: {STORE} at 127.0.0.1:1: look for the bucket:")
-    assert not (tmp_path / "out").exists()
-
-
-def test_a_wrong_store_stops_a_run_before_anything_is_computed(tmp_path):
-    out = tmp_path / "out"
-    done = realfeatures("run", *settings(), "--store", "s3://nowhere", "--out", str(out))
-    assert done.returncode == 2
-    assert done.stderr.count("\n") == 1
-    assert done.stderr.startswith("error: s3://nowhere")
-    assert not out.exists()
-
-
-# --- commands --------------------------------------------------------------------------------------------------------
-
-
-def test_old_cells_and_checkpoints_are_deleted_and_the_rest_stays(store, tmp_path, monkeypatch):
-    for key in ("cells/a.tar", "checkpoints/b.safetensors", "runs/x/results.json", "data/cifar10.tar"):
-        store.put(file(tmp_path / "a", b"123"), key)
-    new = realfeatures("store", "gc", "--older-than", "1d", "--yes", "--store", STORE)
-    assert "0 objects" in new.stdout
-    from realfeatures.cli import storage
-
-    monkeypatch.setattr(storage, "_days", lambda _text: -1)  # as if it were the day after tomorrow
-    storage.gc("1d", dry_run=True, store=STORE)
-    assert len(list(store.list())) == 4
-    monkeypatch.setattr(sys, "stdin", io.StringIO("y"))
-    with pytest.raises(ConfigError, match="say --yes to delete"):
-        storage.gc("1d", store=STORE)
-    assert len(list(store.list())) == 4
-    storage.gc("1d", yes=True, store=STORE)
-    assert [one.key for one in store.list()] == ["data/cifar10.tar", "runs/x/results.json"]
-
-
-@pytest.mark.usefixtures("store")
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["ls"], "no object store is named"),
-        (["ls", "--store", "bucket"], "expected s3://BUCKET"),
-        (["gc", "--older-than", "soon", "--store", STORE], "expected a number of days"),
-        (["get", "nothing", "out", "--store", STORE], "there is no such object"),
-        (["get", "nothing/", "out", "--store", STORE], "no object begins with it"),
-        (["put", "nothing", "key", "--store", STORE], "expected a file that exists"),
-        (["mirror", "cifar11", "--store", STORE], "is unknown; expected one of"),
-    ],
-)
-def test_a_wrong_store_command_is_one_line(words, expected, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    done = realfeatures("store", *words)
-    assert done.returncode == 2
-    assert expected in done.stderr
-    assert done.stderr.count("\n") == 1
-    assert not (tmp_path / "out").exists()
-
-
-@pytest.mark.usefixtures("store")
-def test_objects_are_put_listed_and_got_from_the_command_line(tmp_path):
-    note = file(tmp_path / "note.md", b"# note")
-    assert realfeatures("store", "put", str(note), "runs/x/note.md", "--store", STORE).returncode == 0
-    listed = realfeatures("store", "ls", "runs/", REALFEATURES_STORE=STORE)
-    assert "runs/x/note.md" in listed.stdout
-    assert "1 object" in listed.stdout
-    assert realfeatures("store", "get", "runs/x/", str(tmp_path / "got"), "--store", STORE).returncode == 0
-    assert (tmp_path / "got" / "note.md").read_bytes() == b"# note"

@@ -20,7 +20,7 @@ from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import load_preset
 from realfeatures.running.local import run_experiment
 from realfeatures.running.plan import make_plan
-from realfeatures.science.artifacts import read_manifest
+from realfeatures.science.artifacts import open_artifact, read_manifest
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.execution import execute
 from realfeatures.store import ObjectStore
@@ -155,7 +155,7 @@ def train(
     execute(
         cell,
         runtime=preset.runtime,
-        inputs={} if data is None else {"train_set": data},
+        inputs={} if data is None else {"train_set": open_artifact(data)},
         destination=disk / "artifact",
         work=disk / "work",
         store=None if store is None else CellStore(store),

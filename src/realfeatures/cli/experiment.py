@@ -113,12 +113,9 @@ def show(
 
       realfeatures show 3f2a91 --out runs/demo
     """
-    from realfeatures.cli.tables import (
-        cell_tables,
-        command_of,
-        key_table,
-        read_run,
-    )
+    from realfeatures.cli.earlier_run import read_run
+    from realfeatures.cli.tables import cell_tables, key_table
+    from realfeatures.experiment.command import command_of
 
     found = read_run(out)
     if cell is None:
@@ -127,7 +124,8 @@ def show(
     chosen = found.find(cell)
     table_console().print(cell_tables(found, chosen))
     # Not through rich, which would wrap a long line: it is there to be copied.
-    typer.echo(f"\nreproduce with\n{command_of(found, chosen)}")
+    seeds = [found.seeds[0] if chosen.run_seed is None else chosen.run_seed]
+    typer.echo(f"\nreproduce with\n{command_of(found.preset, seeds=seeds, out='runs/again')}")
 
 
 def data() -> None:

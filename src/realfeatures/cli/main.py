@@ -1,4 +1,4 @@
-"""The command line: `main` is its entry point, commands/ holds what it can do.
+"""The command line: `main` is its entry point, the modules beside it hold what it can do.
 
 Whatever a command needs is imported inside it, so that `--help` answers at once.
 """
@@ -10,22 +10,19 @@ from typing import Annotated
 import typer
 
 from realfeatures import __version__
-from realfeatures.cli import diagnosis, experiment, kubeflow, results, schedule, storage, submit
+from realfeatures.cli import diagnosis, experiment, results, schedule, storage, submit
+from realfeatures.cli.exit_codes import FAILED, INTERRUPTED, UNAVAILABLE, USAGE_ERROR
 from realfeatures.errors import (
+    ConfigError,
     Interrupted,
     RealFeaturesError,
+    RunFailed,
     StageCrash,
     StoreUnavailableError,
     WorkerError,
+    one_line,
 )
 from realfeatures.logs import log_to_stderr
-
-USAGE_ERROR = 2
-"""Exit code of every error that a person can mend; a bug exits with 1."""
-UNAVAILABLE = 75
-"""Exit code where the same command may work later (sysexits.h, EX_TEMPFAIL): a Job then tries again."""
-INTERRUPTED = 130
-"""Exit code of a run that was stopped, as a shell gives it for Ctrl-C."""
 
 EXTRAS = {
     "google": "kubeflow",  # protobuf, which comes with kfp
@@ -36,6 +33,19 @@ EXTRAS = {
     "tenacity": "kubeflow,s3",
 }
 """The extra that a package comes with which not every command needs."""
+
+STOPPED, REFUSED = "interrupted; go on with: {command}", "error: {line}"
+ENDINGS: dict[type[BaseException], tuple[int, str]] = {
+    Interrupted: (INTERRUPTED, "interrupted: {line}; go on with: {command}"),
+    KeyboardInterrupt: (INTERRUPTED, STOPPED),
+    typer.Abort: (INTERRUPTED, STOPPED),
+    StoreUnavailableError: (UNAVAILABLE, REFUSED),
+    WorkerError: (UNAVAILABLE, REFUSED),
+    RunFailed: (FAILED, REFUSED),
+    RealFeaturesError: (USAGE_ERROR, REFUSED),
+    StageCrash: (FAILED, "{error}\nThis is a bug in realfeatures; finished cells are kept."),
+}
+"""Exit code and last words by class of error, the first that fits; any other one is a bug and keeps its traceback."""
 
 # A blank line between all, or the help would join them into one paragraph.
 EXAMPLES = """[bold]Examples[/bold]
@@ -84,7 +94,7 @@ def _options(
 
 for command in (experiment.run, experiment.plan, experiment.show, experiment.data):
     app.command()(command)
-app.command("compile")(kubeflow.compile_)
+app.command("compile")(submit.compile_)
 app.command()(submit.submit)
 app.command()(results.compare)
 app.command()(diagnosis.doctor)
@@ -97,36 +107,26 @@ def main() -> int:
     log_to_stderr()
     try:
         code = app(sys.argv[1:] or ["--help"], prog_name="realfeatures", standalone_mode=False)
-    except Interrupted as stopped:
-        typer.echo(f"interrupted: {stopped}; go on with: {_own_command()}", err=True)
-        return INTERRUPTED
-    except (StoreUnavailableError, WorkerError) as error:
-        return _refuse(str(error), code=UNAVAILABLE)
-    except RealFeaturesError as error:
-        return _refuse(str(error))
-    except StageCrash as crash:
-        typer.echo(f"{crash}\nThis is a bug in realfeatures; finished cells are kept.", err=True)
-        return 1
-    except (KeyboardInterrupt, typer.Abort):
-        code = INTERRUPTED
-    except ModuleNotFoundError as error:
-        extra = EXTRAS.get(str(error.name).partition(".")[0])
-        if extra is None:
+    except (Exception, KeyboardInterrupt) as raised:
+        error = _as_ours(raised)
+        ending = next((ending for kind, ending in ENDINGS.items() if isinstance(error, kind)), None)
+        if ending is None:
             raise
-        return _refuse(f"{error.name} is not installed, which this command needs; install realfeatures[{extra}]")
-    except Exception as error:
-        # typer's usage errors; their class has had three homes in as many of its releases
-        if not hasattr(error, "format_message"):
-            raise
-        return _refuse(f"{error.format_message()}; see realfeatures --help")
-    if code == INTERRUPTED:  # a second Ctrl-C, or one outside a run; typer may have made it an exit code
-        typer.echo(f"interrupted; go on with: {_own_command()}", err=True)
+        code, words = ending
+        typer.echo(words.format(error=error, line=one_line(error), command=_own_command()), err=True)
+        return code
+    if code == INTERRUPTED:  # typer may make an exit code of Ctrl-C
+        typer.echo(STOPPED.format(command=_own_command()), err=True)
     return code if isinstance(code, int) else 0
 
 
-def _refuse(text: str, *, code: int = USAGE_ERROR) -> int:
-    typer.echo(f"error: {' '.join(text.split())}", err=True)
-    return code
+def _as_ours(error: BaseException) -> BaseException:
+    """Return a missing extra and a usage error of typer as errors of ours, any other as it is."""
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get(str(error.name).partition(".")[0])):
+        return ConfigError(f"{error.name} is not installed, which this command needs; install realfeatures[{extra}]")
+    if hasattr(error, "format_message"):  # typer's class has had three homes in as many of its releases
+        return ConfigError(f"{error.format_message()}; see realfeatures --help")
+    return error
 
 
 def _own_command() -> str:

@@ -1,7 +1,11 @@
 """The options that several commands share, and the console that tables go to."""
 
+import inspect
+from collections.abc import Callable
+from dataclasses import is_dataclass
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -92,6 +96,37 @@ StoreOption = Annotated[
         "--store", envvar="REALFEATURES_STORE", metavar="S3://BUCKET/PREFIX", help="Object store.", show_envvar=True
     ),
 ]
+
+
+def grouped(*left_out: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Let a command take dataclasses of options: typer sees each field as an option of its own.
+
+    Args:
+        left_out: fields that the command does not offer; they keep their defaults.
+    """
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        parameters = inspect.signature(command).parameters
+        groups: dict[str, Any] = {}
+        groups.update((name, one.annotation) for name, one in parameters.items() if is_dataclass(one.annotation))
+        options = {
+            name: [option for option in inspect.signature(group).parameters.values() if option.name not in left_out]
+            for name, group in groups.items()
+        }
+
+        @wraps(command)
+        def call(**given: Any) -> None:
+            filled = {
+                name: group(**{option.name: given.pop(option.name) for option in options[name]})
+                for name, group in groups.items()
+            }
+            command(**given, **filled)
+
+        flat = [option for name, one in parameters.items() for option in options.get(name, [one])]
+        call.__signature__ = inspect.Signature(flat)  # type: ignore[attr-defined]
+        return call
+
+    return decorate
 
 
 def chosen_preset(name: str, assignments: list[str] | None, experiments: str | None) -> "Preset":

@@ -6,14 +6,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from realfeatures.cli.exit_codes import DRIFTED
 from realfeatures.cli.options import StoreOption, open_store, table_console
 from realfeatures.errors import ConfigError
 
 if TYPE_CHECKING:
     from realfeatures.results.earlier import NamedRun
-
-DRIFTED = 3
-"""Exit code where a number left its interval or was not reproduced."""
 
 
 def compare(
@@ -61,7 +59,7 @@ def compare(
 
 def _read(run: str, store: str | None) -> "NamedRun":
     from realfeatures.results.earlier import STORED, read_run, stored_run
-    from realfeatures.running.plan import check_run_name
+    from realfeatures.running.names import check_run_name
 
     if not run.startswith(STORED):
         return read_run(Path(run))

@@ -3,7 +3,6 @@
 import logging
 import shlex
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +13,7 @@ import typer
 
 from realfeatures.cli.options import StoreOption, open_store, table_console
 from realfeatures.errors import ConfigError
+from realfeatures.logs import Pace
 
 if TYPE_CHECKING:
     from realfeatures.store.client import Progress, StoredObject
@@ -28,8 +28,6 @@ AWS_SECRET_ACCESS_KEY, AWS_REGION. The store is --store or REALFEATURES_STORE.""
 app = typer.Typer(help=HELP, rich_markup_mode="rich", pretty_exceptions_enable=False, no_args_is_help=True)
 
 GIGABYTE = 1e9
-LINE_SECONDS = 60.0
-"""Time between two lines of progress where there is no terminal."""
 GC_PREFIXES = ("cells/", "checkpoints/")
 """What can be computed again; data sets and reports are only deleted by hand."""
 
@@ -47,15 +45,11 @@ def list_(
 
       realfeatures store ls runs/
     """
-    from rich.table import Table
+    from realfeatures.cli.tables import object_table
 
-    found = list(open_store(store).list(prefix))
-    table = Table("key", "bytes", "written (UTC)")
-    table.columns[1].justify = "right"
-    for one in found:
-        table.add_row(one.key, f"{one.size_bytes:,}", f"{one.modified:%Y-%m-%d %H:%M:%S}")
-    table_console().print(table)
-    typer.echo(_sum(found))
+    objects = list(open_store(store).list(prefix))
+    table_console().print(object_table(objects))
+    typer.echo(_sum(objects))
 
 
 @app.command()
@@ -198,12 +192,10 @@ def _bar(name: str) -> "Iterator[Progress]":
 
 
 def _log_now_and_then(name: str) -> "Progress":
-    logged_at = time.monotonic()
+    pace = Pace()
 
     def log(done: int, total: int) -> None:
-        nonlocal logged_at
-        if time.monotonic() - logged_at >= LINE_SECONDS:
-            logged_at = time.monotonic()
+        if pace.is_due():
             logger.info("%s: %.0f %%", name, 100 * done / total)
 
     return log

@@ -1,4 +1,4 @@
-"""The command that runs an experiment on Kubeflow."""
+"""The commands that compile the Kubeflow pipeline of an experiment and run it."""
 
 import shlex
 from pathlib import Path
@@ -6,50 +6,52 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from realfeatures.cli.kubeflow import (
-    CaOption,
+from realfeatures.cli.options import grouped
+from realfeatures.cli.pipeline_options import (
     ExperimentOption,
-    FirstSeedOption,
-    HostOption,
-    NamespaceOption,
+    ImageOption,
     OverridesOption,
-    ProfileOption,
-    ProfileSetOption,
-    RepetitionsOption,
-    TokenOption,
-    check_image,
-    check_overrides,
-    compiled,
-    open_kubeflow,
-    upload_version,
+    PipelineOptions,
+    ServerOptions,
+    require_image,
+    upload_pipeline,
 )
-from realfeatures.cli.options import (
-    ExperimentsOption,
-    PresetOption,
-    SetOption,
-    all_assignments,
-)
+from realfeatures.errors import ClusterError, ConfigError, MissingError, RunFailed
 
 if TYPE_CHECKING:
     from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
 
-RUN_FAILED = 1
-"""Exit code where a run on Kubeflow ended without success."""
-INTERRUPTED = 130
-"""As the command line's."""
+
+@grouped()
+def compile_(
+    *,
+    image: ImageOption,
+    output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .yaml.")],
+    pipeline: PipelineOptions,
+) -> None:
+    """Write the Kubeflow pipeline of the same cells; needs the extra `kubeflow` and no torch.
+
+    Its run form asks for seed, overrides and run name. Which cells there are is fixed here.
+
+    [bold]Examples[/bold]
+
+      realfeatures compile --preset digits --image registry.example/realfeatures@sha256:... -o paper.yaml
+
+      realfeatures compile --preset paper --image IMAGE --profile-set store.location=s3://bucket -o paper.yaml
+    """
+    if output.suffix not in (".yaml", ".yml") or not output.absolute().parent.is_dir():
+        raise ConfigError(f"--output {str(output)!r}: expected a .yaml file in a folder that exists")
+    require_image(image)
+    typer.echo(f"{output}: {len(pipeline.compile_to(output, image=image))} cells")
 
 
+@grouped()
 def submit(
+    *,
     image: Annotated[
         str | None, typer.Option("--image", help="Container image that every task runs in.", show_default="required")
     ] = None,
-    preset: PresetOption = "digits",
-    seed: FirstSeedOption = 0,
-    repetitions: RepetitionsOption = 1,
-    experiments: ExperimentsOption = None,
-    assignments: SetOption = None,
-    profile: ProfileOption = None,
-    profile_assignments: ProfileSetOption = None,
+    pipeline: PipelineOptions,
     overrides: OverridesOption = "{}",
     run_name: Annotated[
         str | None, typer.Option("--run-name", help="Also names the report.", show_default="PRESET-seedN")
@@ -61,10 +63,7 @@ def submit(
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder for the report.", show_default="runs/RUN_NAME")
     ] = None,
-    host: HostOption = None,
-    namespace: NamespaceOption = None,
-    token_file: TokenOption = None,
-    ca_cert: CaOption = None,
+    server: ServerOptions,
 ) -> None:
     """Run an experiment on Kubeflow: upload its pipeline as a version, start a run, and with --wait watch it.
 
@@ -82,27 +81,15 @@ def submit(
       realfeatures submit --watch 5a3c...
     """
     from realfeatures.kubeflow.server.submit import start
-    from realfeatures.running.plan import check_run_name
+    from realfeatures.running.names import check_run_name
 
-    name = run_name or f"{preset}-seed{seed}"
+    name = run_name or f"{pipeline.preset}-seed{pipeline.seed}"
     check_run_name(name)
     if watch is not None:
-        _follow(open_kubeflow(host, namespace, token_file, ca_cert), watch, out)
+        _follow(server.open(), watch, out)
         return
-    check_image(image or "")
-    check_overrides(preset, all_assignments(assignments, experiments), overrides)
-    with compiled(
-        preset=preset,
-        repetitions=repetitions,
-        assignments=all_assignments(assignments, experiments),
-        image=image,
-        profile=profile,
-        profile_assignments=profile_assignments or (),
-        cache=not no_cache,
-    ) as path:
-        kubeflow = open_kubeflow(host, namespace, token_file, ca_cert)
-        version = upload_version(kubeflow, path)
-    run_id = start(kubeflow, version, experiment=experiment, run_name=name, seed=seed, overrides=overrides)
+    kubeflow, version = upload_pipeline(pipeline, server, image=image or "", overrides=overrides, cache=not no_cache)
+    run_id = start(kubeflow, version, experiment=experiment, run_name=name, seed=pipeline.seed, overrides=overrides)
     typer.echo(f"run {run_id}: {kubeflow.page_of(run_id)}")
     if wait:
         _follow(kubeflow, run_id, out)
@@ -112,16 +99,15 @@ def submit(
 
 def _follow(kubeflow: "Kubeflow", run_id: str, out: Path | None) -> None:
     """Show a run until it is finished, then fetch its report."""
-    from realfeatures.kubeflow.server.kubernetes_api import ClusterError, MissingError
-    from realfeatures.kubeflow.server.run_state import RunFailed, require_success
-    from realfeatures.kubeflow.server.watching import follow
+    from realfeatures.cli.watching import follow
+    from realfeatures.kubeflow.server.run_state import require_success
 
     again = f"the run goes on; look again with: {_watch_command(kubeflow, run_id)}"
     try:
         state = follow(kubeflow, run_id)
     except KeyboardInterrupt:
         typer.echo(again, err=True)
-        raise typer.Exit(INTERRUPTED) from None
+        raise
     except MissingError:
         raise
     except ClusterError as error:
@@ -129,8 +115,7 @@ def _follow(kubeflow: "Kubeflow", run_id: str, out: Path | None) -> None:
     try:
         require_success(state)
     except RunFailed as failed:
-        typer.echo(f"error: {failed}; see {kubeflow.page_of(run_id)}", err=True)
-        raise typer.Exit(RUN_FAILED) from None
+        raise RunFailed(f"{failed}; see {kubeflow.page_of(run_id)}") from None
     _fetch(state.report, out)
 
 
@@ -142,7 +127,7 @@ def _watch_command(kubeflow: "Kubeflow", run_id: str) -> str:
 
 
 def _fetch(run_name: str, out: Path | None) -> None:
-    from realfeatures.running.plan import RUN_TIME
+    from realfeatures.running.names import RUN_TIME
     from realfeatures.store import ObjectStore
     from realfeatures.store.reports import fetch
 

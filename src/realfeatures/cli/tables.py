@@ -1,9 +1,7 @@
-"""The tables of the command line: a plan, the cells of a run, one cell, the data sets."""
+"""The tables of the command line: plans, the cells of a run, data sets, the doctor's findings, schedules, objects."""
 
 import json
-import shlex
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,61 +11,22 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from realfeatures.errors import ConfigError
+from realfeatures.cli.earlier_run import EarlierRun
 from realfeatures.experiment.address import SHOWN_DIGITS
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.grid import Cell, cells
-from realfeatures.experiment.presets import PRESETS
+from realfeatures.experiment.grid import Cell
+from realfeatures.kubeflow.doctor.findings import Finding, Outcome
+from realfeatures.kubeflow.server.schedule import timing_of
 from realfeatures.results.statistics.intervals import wilson_interval
 from realfeatures.running.cost import Cost, total
-from realfeatures.running.folder import RunFolder, flat
-from realfeatures.running.plan import Plan, addresses_of
+from realfeatures.running.plan import Plan
 from realfeatures.science.artifacts import RUN, read_manifest, read_record
 from realfeatures.science.data.decoded import CACHE_VARIABLE, cache_folder
-from realfeatures.science.data.sources import FOLDER_HELP, list_sources
+from realfeatures.science.data.named import DATA_SOURCES
+from realfeatures.science.data.sources import FOLDER_HELP
+from realfeatures.store import StoredObject
 
-
-@dataclass(frozen=True)
-class RunFound:
-    """The cells of an earlier run, as the installed code addresses them."""
-
-    folder: RunFolder
-    preset: Preset
-    seeds: list[int]
-    grid: list[Cell]
-    addresses: dict[str, str]
-
-    def find(self, name: str) -> Cell:
-        """Return the one cell with this key or this beginning of an address.
-
-        Raises:
-            ConfigError: none or several have it.
-        """
-        found = [cell for cell in self.grid if name == cell.key or self.addresses[cell.key].startswith(name)]
-        if len(found) == 1:
-            return found[0]
-        how_many = "no cell" if not found else f"{len(found)} cells"
-        raise ConfigError(
-            f"{name!r} names {how_many}; expected a key or the beginning of one address, which"
-            f" `realfeatures show --out {self.folder.path}` lists"
-        )
-
-    def is_done(self, cell: Cell) -> bool:
-        """Return whether a cell's artifact is there."""
-        return self.folder.cell(self.addresses[cell.key]).exists()
-
-
-def read_run(out: Path) -> RunFound:
-    """Return what was run in a folder.
-
-    Raises:
-        ConfigError: nothing was.
-        ArtifactError: experiment.json is damaged.
-    """
-    folder = RunFolder(out)
-    preset, seeds = folder.require_experiment()
-    grid = cells(preset, seeds)
-    return RunFound(folder, preset, seeds, grid, addresses_of(grid, preset))
+OUTCOME_COLOURS = {Outcome.OK: "green", Outcome.PROBLEM: "red", Outcome.UNKNOWN: "yellow"}
 
 
 def plan_tables(plan: Plan, done: set[str]) -> RenderableType:
@@ -94,7 +53,7 @@ def plan_tables(plan: Plan, done: set[str]) -> RenderableType:
     return Group(_heading(plan.preset, plan.seeds), table, sums)
 
 
-def key_table(run: RunFound) -> RenderableType:
+def key_table(run: EarlierRun) -> RenderableType:
     """Return the cells of a run by key, with their addresses and whether they are done."""
     table = _table("cell", "stage", "address", "")
     for cell in run.grid:
@@ -103,7 +62,7 @@ def key_table(run: RunFound) -> RenderableType:
     return Group(_heading(run.preset, run.seeds), table)
 
 
-def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
+def cell_tables(run: EarlierRun, cell: Cell) -> RenderableType:
     """Return all that is known of a cell.
 
     Raises:
@@ -130,12 +89,12 @@ def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
 def data_tables() -> RenderableType:
     """Return the known data sets, where they are kept, and how to bring one's own."""
     table = _table("source", "data set", "here", right=("training", "test", "classes", "image"))
-    for entry in list_sources():
-        info = entry.info
+    for source in DATA_SOURCES.values():
+        info = source.whole
         table.add_row(
-            entry.name,
-            entry.title,
-            "yes" if entry.cached else "downloaded when first used",
+            source.name,
+            source.title,
+            "yes" if source.cached else "downloaded when first used",
             f"{info.train:,}",
             f"{info.test:,}",
             str(info.classes),
@@ -147,30 +106,6 @@ def data_tables() -> RenderableType:
         Text(f"your own: --set data=folder:PATH; {FOLDER_HELP}"),
         Text("a stratified part of one: --set data.train_size=5000 --set data.test_size=1000"),
     )
-
-
-def command_of(run: RunFound, cell: Cell) -> str:
-    """Return the command that computes a cell anew, elsewhere: preset, overrides and seed."""
-    seed = run.seeds[0] if cell.run_seed is None else cell.run_seed
-    words = ["realfeatures", "run", "--preset", run.preset.name, "--seed", str(seed)]
-    for path, value in _overrides(run.preset):
-        words += ["--set", f"{path}={_as_typed(value)}"]
-    return shlex.join([*words, "--out", "runs/again"])
-
-
-def _as_typed(value: Any) -> str:
-    if isinstance(value, list) and value and all(isinstance(item, str) for item in value):
-        return ",".join(value)
-    return value if isinstance(value, str) else json.dumps(value)
-
-
-def _overrides(preset: Preset) -> Iterator[tuple[str, Any]]:
-    """Yield what differs from the preset of that name, as a person would set it."""
-    base = flat(PRESETS[preset.name]().model_dump(mode="json"))
-    for path, value in flat(preset.model_dump(mode="json")).items():
-        # The data's digest is found anew by every run.
-        if value != base.get(path) and path != "data.sha256":
-            yield path, value
 
 
 def _results(folder: Path, facts: Table) -> Iterator[RenderableType]:
@@ -205,7 +140,41 @@ def _measurements(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _heading(preset: Preset, seeds: list[int] | tuple[int, ...]) -> Text:
+def finding_table(findings: Sequence[Finding]) -> Table:
+    """Return what the doctor found, one row a check, with the remedies."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for finding in findings:
+        text = Text(finding.text)
+        if finding.remedy:
+            text.append(f"\nremedy: {finding.remedy}", style="dim")
+        table.add_row(Text(finding.outcome, style=OUTCOME_COLOURS[finding.outcome]), finding.check, text)
+    return table
+
+
+def schedule_table(schedules: Sequence[Any]) -> Table:
+    """Return recurring runs, each a V2beta1RecurringRun: name, when, whether they start runs, the version's id."""
+    table = Table("name", "when", "state", "version")
+    for schedule in schedules:
+        version = schedule.pipeline_version_reference
+        table.add_row(
+            schedule.display_name,
+            str(timing_of(schedule)),
+            "disabled" if schedule.mode == "DISABLE" else "enabled",
+            version.pipeline_version_id if version else "the latest",
+        )
+    return table
+
+
+def object_table(objects: Sequence[StoredObject]) -> Table:
+    """Return the objects of a store: key, size and when they were written."""
+    table = Table("key", "bytes", "written (UTC)")
+    table.columns[1].justify = "right"
+    for stored in objects:
+        table.add_row(stored.key, f"{stored.size_bytes:,}", f"{stored.modified:%Y-%m-%d %H:%M:%S}")
+    return table
+
+
+def _heading(preset: Preset, seeds: Sequence[int]) -> Text:
     listed = ", ".join(map(str, seeds))
     return Text(f"preset {preset.name}, data {preset.data.source}, {preset.runtime.device}, seeds {listed}")
 

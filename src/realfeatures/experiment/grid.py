@@ -253,11 +253,11 @@ class _Seed:
 
     def _transfer(self, features: Features) -> None:
         inputs = {"test_set": DATA}
-        for paradigm in self.preset.paradigms:
+        for number, paradigm in enumerate(self.preset.paradigms, start=1):
             read = matched(paradigm, features)
-            inputs[paradigm] = self._encoder(paradigm, features)
+            inputs[f"encoder_{number}"] = self._encoder(paradigm, features)
             if read.readout != Readout.OWN_HEAD:
-                inputs[f"{paradigm}_probe"] = self._probe(Want(read))
+                inputs[f"probe_{number}"] = self._probe(Want(read))
         self._cell(f"{features}/transfer", "transfer", self.preset.transfer, inputs, about.transfer(features))
 
     def _loss_curves(self, features: Features) -> None:

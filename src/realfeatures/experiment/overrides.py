@@ -2,10 +2,12 @@
 
 import json
 import re
+from collections.abc import Iterator, Mapping
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.vocabulary import Config
@@ -21,6 +23,9 @@ EXPECTATIONS = {
 }
 """What pydantic says in terms of Python, said in terms of the command line."""
 
+LAST = {"extra_forbidden": 1, "missing": 2}
+"""Problems that every other kind of a union has with a value that is meant for one: told where there is no better."""
+
 
 def override(config: AnyConfig, changes: dict[str, Any]) -> AnyConfig:
     """Return a preset or a profile with each `section.field` path set to its new value, validated again.
@@ -34,7 +39,25 @@ def override(config: AnyConfig, changes: dict[str, Any]) -> AnyConfig:
     try:
         return type(config).model_validate(values)
     except ValidationError as error:
-        raise ConfigError(_first_problem(error)) from None
+        raise ConfigError(_first_problem(error, values)) from None
+
+
+def differences(config: Config, base: Config) -> dict[str, Any]:
+    """Return where a preset or a profile departs from another: its own JSON values, by the paths that `override` takes.
+
+    The digest of the data set's content is left out: every run finds it again.
+    """
+    found = departures(config.model_dump(mode="json"), base.model_dump(mode="json"))
+    return {path: value for path, _, value in found if path != "data.sha256"}
+
+
+def departures(values: Any, base: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
+    """Yield path, old and new value of all that differs; a mapping is one value where its keys are others."""
+    if isinstance(values, Mapping) and isinstance(base, Mapping) and values.keys() == base.keys():
+        for name in values:
+            yield from departures(values[name], base[name], f"{path}.{name}" if path else name)
+    elif values != base:
+        yield path, base, values
 
 
 def assignment(text: str, *, option: str = "--set") -> tuple[str, Any]:
@@ -92,11 +115,23 @@ def _set(values: dict[str, Any], path: str, value: Any) -> None:
     target[last] = value
 
 
-def _first_problem(error: ValidationError) -> str:
-    problem = error.errors()[0]
-    # A discriminated union adds its tag to the location; the person wrote no such key.
-    where = ".".join(str(part) for part in problem["loc"])
+def _first_problem(error: ValidationError, values: Mapping[str, Any]) -> str:
+    problem = min(error.errors(), key=lambda one: LAST.get(one["type"], 0))
+    where = ".".join(_path(problem, values))
     given = problem["input"]
     shown = "" if isinstance(given, dict) else f" (given: {given!r})"
     text = EXPECTATIONS.get(problem["type"], problem["msg"].removeprefix("Value error, "))
     return f"{where}: {text}{shown}" if where else text
+
+
+def _path(problem: ErrorDetails, values: Any) -> Iterator[str]:
+    """Yield the keys of a problem's place as a person writes them: pydantic puts the tags of unions among them."""
+    for part in problem["loc"]:
+        if isinstance(part, int):  # a place in a list, or in a text that was split into one
+            values = values[part] if isinstance(values, list | tuple) else None
+            yield str(part)
+        elif isinstance(values, Mapping) and part in values:
+            values = values[part]
+            yield part
+    if problem["type"] == "missing":
+        yield str(problem["loc"][-1])

@@ -25,7 +25,13 @@ class Control(StrEnum):
 
 
 class Features(StrEnum):
-    """The image sets, by the features that carry their labels (Ilyas et al. 2019, section 3)."""
+    """The image sets, by the features that carry their labels (Ilyas et al. 2019, section 3).
+
+    Beside those named here there is one for each paradigm but the supervised, such as `non_robust_masked`: as
+    non_robust, made from that paradigm's encoder.
+    """
+
+    _ignore_ = "paradigm"
 
     NATURAL = "natural"
     ROBUST = "robust"
@@ -33,10 +39,9 @@ class Features(StrEnum):
     D_RAND = "d_rand"
     D_DET = "d_det"
     """As d_rand, towards the class after the image's own."""
-    NON_ROBUST_CONTRASTIVE = "non_robust_contrastive"
-    """As non_robust, which is made from the supervised encoder, and so for the next two."""
-    NON_ROBUST_MASKED = "non_robust_masked"
-    NON_ROBUST_DIFFUSION = "non_robust_diffusion"
+    for paradigm in Paradigm:
+        if paradigm is not Paradigm.SUPERVISED:
+            vars()[f"NON_ROBUST_{paradigm.name}"] = f"non_robust_{paradigm}"
     NON_ROBUST_NOISE = "non_robust_noise"
     """As non_robust, started at noise in place of other images."""
     SHUFFLED = "shuffled"
@@ -49,10 +54,8 @@ MAIN_FEATURES = (Features.NATURAL, Features.ROBUST, Features.NON_ROBUST, Feature
 """The sets that every paradigm is trained on, where a preset's `features` names them."""
 
 NON_ROBUST_OF = {
-    Paradigm.SUPERVISED: Features.NON_ROBUST,
-    Paradigm.CONTRASTIVE: Features.NON_ROBUST_CONTRASTIVE,
-    Paradigm.MASKED: Features.NON_ROBUST_MASKED,
-    Paradigm.DIFFUSION: Features.NON_ROBUST_DIFFUSION,
+    paradigm: Features.NON_ROBUST if paradigm is Paradigm.SUPERVISED else Features(f"non_robust_{paradigm}")
+    for paradigm in Paradigm
 }
 """The set of non-robust features that each paradigm's natural encoder makes."""
 

@@ -7,6 +7,7 @@ import html
 import io
 import re
 from collections.abc import Callable, Mapping
+from itertools import cycle
 from typing import TYPE_CHECKING, Any
 
 from realfeatures.experiment.vocabulary import Features
@@ -16,22 +17,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLOURS = {
-    Features.NATURAL: "#0072B2",
-    Features.ROBUST: "#009E73",
-    Features.NON_ROBUST: "#D55E00",
-    Features.D_RAND: "#CC79A7",
-    Features.D_DET: "#E69F00",
-    Features.NON_ROBUST_CONTRASTIVE: "#56B4E9",
-    Features.NON_ROBUST_MASKED: "#8C6D1F",
-    Features.NON_ROBUST_DIFFUSION: "#5B4B9A",
-    Features.NON_ROBUST_NOISE: "#7F7F7F",
-    Features.SHUFFLED: "#111827",
-    Features.D_RAND_LABELS: "#9CA3AF",
-}
+PALETTE = (
+    *("#0072B2", "#009E73", "#D55E00", "#CC79A7", "#E69F00", "#56B4E9"),
+    *("#8C6D1F", "#5B4B9A", "#7F7F7F", "#111827", "#9CA3AF", "#A6761D", "#1B9E77"),
+)
 """Okabe and Ito's colours first, which the colour-blind tell apart; markers say the same without colour."""
 
-MARKERS = dict(zip(Features, "os^DvP<>Xhd", strict=True))
+COLOURS = dict(zip(Features, cycle(PALETTE), strict=False))
+MARKERS = dict(zip(Features, cycle("os^DvP<>Xhdp*"), strict=False))
 GREY, INK = "#6b7280", "#111827"
 BLUES = ("#eff6ff", "#dbeafe", "#bfdbfe", "#93c5fd", "#60a5fa", "#3b82f6", "#2563eb", "#1d4ed8", "#1e40af", "#1e3a8a")
 """Shades for shares from 0 to 1, each for a tenth."""

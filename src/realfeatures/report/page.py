@@ -1,15 +1,14 @@
 """The report: results.json, report.html and report.md of a run, each written whole; imports no torch."""
 
 import json
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from realfeatures.experiment.about import MEASURED_ROLES
+from realfeatures.experiment.command import command_of
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell
-from realfeatures.experiment.presets import PRESETS
 from realfeatures.report.rendering import environment
 from realfeatures.report.section import Section
 from realfeatures.report.sections import diagram, drift, gallery, masking, sections, training
@@ -62,25 +61,13 @@ def _draw(out: Path, records: Records, results: Mapping[str, Any]) -> None:
         "drift": found,
         "origins": list(_origins(records)),
         "missing": [cell.key for cell in records.grid if cell.key not in records.finished],
-        "command": reproduce_command(records.preset, seeds=records.seeds),
+        "command": command_of(records.preset, seeds=records.seeds, out="OUT"),
     }
     claims, *others = _sections(records, results)
     for file, escape, news in ((HTML, True, drift.detailed), (MARKDOWN, False, drift.section)):
         shown = [claims, *([news(found)] if found else []), *others]
         page = environment(escape=escape).get_template(f"{file}.jinja")
         write_bytes(out / file, page.render(**content, sections=shown).encode())
-
-
-def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
-    """Return the command line that runs this experiment again, with every value that differs from its preset."""
-    words = ["realfeatures", "run", "--preset", preset.name]
-    for seed in seeds:
-        words += ["--seed", str(seed)]
-    if preset.name in PRESETS:
-        base = PRESETS[preset.name]().model_dump(mode="json")
-        for path, value in _differences(base, preset.model_dump(mode="json")):
-            words += ["--set", f"{path}={value if path == 'data.source' else json.dumps(value)}"]
-    return shlex.join([*words, "--out", "OUT"])
 
 
 def _sections(records: Records, results: Mapping[str, Any]) -> list[Section]:
@@ -93,12 +80,3 @@ def _origins(records: Records) -> Iterator[tuple[str, str, str]]:
     """Yield (what, its experiments, key of the cell) for each cell that measured accuracies."""
     for cell, _ in records.with_role(*MEASURED_ROLES):
         yield cell.title, ", ".join(cell.experiments), cell.key
-
-
-def _differences(base: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    if isinstance(base, dict) and isinstance(value, dict):
-        for key in value:
-            yield from _differences(base.get(key), value[key], f"{path}.{key}" if path else key)
-    # A folder's digest is found again from its content.
-    elif base != value and path != "data.sha256":
-        yield path, value

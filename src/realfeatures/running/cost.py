@@ -25,14 +25,14 @@ from realfeatures.experiment.config import (
     Preset,
     ProbeConfig,
     ResNetConfig,
-    SupervisedConfig,
+    ResNetParadigmConfig,
     TargetedConfig,
     TransferConfig,
 )
 from realfeatures.experiment.experiments import maker_of
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.vocabulary import Config, Control, Paradigm
-from realfeatures.science.data.sources import SourceInfo
+from realfeatures.science.data.decoded import Sizes
 
 TRAINING = 3
 """Cost of a training pass over a forward pass: the backward pass makes two gradients, each as dear as the forward."""
@@ -47,7 +47,7 @@ AUTOATTACK_QUERIES = 5000
 """Square attack's queries, each a forward pass."""
 
 MASKING_RUNS = 8
-"""Runs of PGD that the check for gradient masking takes, in runs of the usual length (attacks/masking.py)."""
+"""Runs of PGD that the check for gradient masking takes, in runs of the usual length (attacks/gradient_masking.py)."""
 
 AUTOATTACK_LIKELY_SHARE = 0.2
 """chosen: on digits, AutoAttack did between a twentieth and two fifths of its upper bound."""
@@ -76,7 +76,7 @@ def total(costs: Sequence[Cost]) -> Cost:
     return sum(costs, Cost())
 
 
-def estimate(cell: Cell, preset: Preset, info: SourceInfo) -> Cost:
+def estimate(cell: Cell, preset: Preset, info: Sizes) -> Cost:
     """Return the work of a cell; for AutoAttack an upper bound, since images that are broken leave it."""
     config = cell.config
     match config:
@@ -104,10 +104,10 @@ def estimate(cell: Cell, preset: Preset, info: SourceInfo) -> Cost:
             return _pretraining(config, info)
 
 
-def forward_flops(config: Config, info: SourceInfo) -> float:
+def forward_flops(config: Config, info: Sizes) -> float:
     """Return the operations of an encoder on one image."""
     match config:
-        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig():
+        case ResNetParadigmConfig():
             return resnet_flops(config.model, info)
         case MaskedConfig():
             return vit_encoder_flops(config, info, visible=_patches(config, info))
@@ -118,7 +118,7 @@ def forward_flops(config: Config, info: SourceInfo) -> float:
     return 0.0
 
 
-def dimension(config: Config, info: SourceInfo) -> int:
+def dimension(config: Config, info: Sizes) -> int:
     """Return the length of an encoder's representation."""
     match config:
         case MaskedConfig():
@@ -127,14 +127,14 @@ def dimension(config: Config, info: SourceInfo) -> int:
             return config.width * config.multipliers[-1] * config.feature_pool**2
         case PixelsConfig():
             return info.channels * info.height * info.width
-        case SupervisedConfig() | AdversarialConfig() | ContrastiveConfig():
+        case ResNetParadigmConfig():
             return _outputs(config.model)[-1]
         case OutsideConfig():
             return _outputs(ResNetConfig())[-1]
     raise TypeError(f"{type(config).__name__} is no encoder's configuration")
 
 
-def resnet_flops(config: ResNetConfig, info: SourceInfo) -> float:
+def resnet_flops(config: ResNetConfig, info: Sizes) -> float:
     """Return the operations of a ResNet with the CIFAR stem on one image (He et al. 2016, table 1)."""
     height, width = info.height, info.width
     flops = _conv(info.channels, config.width, 3, height * width)
@@ -157,14 +157,14 @@ def resnet_flops(config: ResNetConfig, info: SourceInfo) -> float:
     return flops
 
 
-def vit_encoder_flops(config: MaskedConfig, info: SourceInfo, *, visible: int) -> float:
+def vit_encoder_flops(config: MaskedConfig, info: Sizes, *, visible: int) -> float:
     """Return the operations of MAE's encoder on one image of which `visible` patches are encoded."""
     values = info.channels * config.patch_size**2
     embed = 2.0 * values * config.width * _patches(config, info)
     return embed + config.encoder_blocks * _transformer_block(1 + visible, config.width)
 
 
-def mae_flops(config: MaskedConfig, info: SourceInfo) -> float:
+def mae_flops(config: MaskedConfig, info: Sizes) -> float:
     """Return the operations of MAE's encoder and decoder on one image, as in pretraining."""
     patches = _patches(config, info)
     visible = max(1, int(patches * (1 - config.mask_ratio)))
@@ -174,7 +174,7 @@ def mae_flops(config: MaskedConfig, info: SourceInfo) -> float:
     return vit_encoder_flops(config, info, visible=visible) + embed + blocks + predict
 
 
-def unet_flops(config: DiffusionConfig, info: SourceInfo, *, until: str = "out") -> float:
+def unet_flops(config: DiffusionConfig, info: Sizes, *, until: str = "out") -> float:
     """Return the operations of DDPM's U-Net on one image.
 
     Args:
@@ -187,7 +187,7 @@ def unet_flops(config: DiffusionConfig, info: SourceInfo, *, until: str = "out")
     return sum(parts[name] for name in names)
 
 
-def _unet_parts(config: DiffusionConfig, info: SourceInfo) -> Iterator[tuple[str, float]]:
+def _unet_parts(config: DiffusionConfig, info: Sizes) -> Iterator[tuple[str, float]]:
     widths = [config.width * multiplier for multiplier in config.multipliers]
     time_width = 4 * config.width
     bottom = len(widths) - 1
@@ -230,11 +230,8 @@ def _unet_parts(config: DiffusionConfig, info: SourceInfo) -> Iterator[tuple[str
     yield "out", _conv(before, info.channels, 3, positions(0))
 
 
-def _pretraining(config: Config, info: SourceInfo) -> Cost:
+def _pretraining(config: Config, info: Sizes) -> Cost:
     match config:
-        case SupervisedConfig():
-            flops = resnet_flops(config.model, info)
-            return _passes(_trained_images(config.optimizer, info), TRAINING * flops)
         case AdversarialConfig():
             images = _trained_images(config.optimizer, info)
             flops = resnet_flops(config.model, info)
@@ -244,6 +241,8 @@ def _pretraining(config: Config, info: SourceInfo) -> Cost:
             head = 2.0 * config.projection_hidden * (width + config.projection_output)
             views = 2 * _trained_images(config.optimizer, info)
             return _passes(views, TRAINING * (resnet_flops(config.model, info) + head))
+        case ResNetParadigmConfig():
+            return _passes(_trained_images(config.optimizer, info), TRAINING * resnet_flops(config.model, info))
         case MaskedConfig():
             return _passes(_trained_images(config.optimizer, info), TRAINING * mae_flops(config, info))
         case DiffusionConfig():
@@ -251,11 +250,11 @@ def _pretraining(config: Config, info: SourceInfo) -> Cost:
     return Cost()
 
 
-def _synthesis(config: MatchingConfig | TargetedConfig, flops: float, info: SourceInfo) -> Cost:
+def _synthesis(config: MatchingConfig | TargetedConfig, flops: float, info: Sizes) -> Cost:
     return _passes(info.train * config.steps, INPUT_GRADIENT * flops) + _passes(info.train, flops)
 
 
-def _attack(config: AttackConfig, flops: float, info: SourceInfo) -> Cost:
+def _attack(config: AttackConfig, flops: float, info: Sizes) -> Cost:
     cost = _passes(info.test, flops)
     for _ in (*config.pgd, *config.representation):
         cost += _passes(config.images * config.pgd_steps, INPUT_GRADIENT * flops)
@@ -270,7 +269,7 @@ def _attack(config: AttackConfig, flops: float, info: SourceInfo) -> Cost:
     return cost
 
 
-def _transfer(config: TransferConfig, paradigm: Paradigm, preset: Preset, info: SourceInfo) -> Cost:
+def _transfer(config: TransferConfig, paradigm: Paradigm, preset: Preset, info: Sizes) -> Cost:
     flops = _classifier_flops(paradigm, preset, info)
     runs = len(config.threats) * config.images
     return _passes(runs * config.steps, INPUT_GRADIENT * flops) + _passes(runs * len(preset.paradigms), flops)
@@ -283,7 +282,7 @@ def _loss_curves(config: LossCurvesConfig, flops: float) -> Cost:
     return attacks + _passes(2 * steps * (views + 1), flops)  # both losses are watched in both
 
 
-def _classifier_flops(paradigm: object, preset: Preset, info: SourceInfo) -> float:
+def _classifier_flops(paradigm: object, preset: Preset, info: Sizes) -> float:
     encoder = _encoder_of(paradigm, preset)
     return forward_flops(encoder, info) + 2.0 * dimension(encoder, info) * info.classes
 
@@ -296,7 +295,7 @@ def _encoder_of(paradigm: object, preset: Preset) -> Config:
     return config
 
 
-def _trained_images(optimizer: OptimizerConfig, info: SourceInfo) -> int:
+def _trained_images(optimizer: OptimizerConfig, info: Sizes) -> int:
     """Return how many images a training sees; the last incomplete batch of an epoch is dropped."""
     batch = min(optimizer.batch_size, info.train)
     return optimizer.epochs * (info.train // batch) * batch
@@ -307,7 +306,7 @@ def _passes(images: int, flops: float, *, likely_share: float = 1.0) -> Cost:
     return Cost(images * flops, images, weight)
 
 
-def _patches(config: MaskedConfig, info: SourceInfo) -> int:
+def _patches(config: MaskedConfig, info: Sizes) -> int:
     rows, columns = info.height // config.patch_size, info.width // config.patch_size
     return rows * columns
 

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from realfeatures.errors import ArtifactError, ConfigError, StorageError
 from realfeatures.experiment.config import Preset
+from realfeatures.experiment.overrides import departures
 from realfeatures.science.artifacts import read_manifest, storage_errors, write_json
 
 FORMAT_VERSION = 1
@@ -181,13 +182,10 @@ def _is_own(name: str) -> bool:
 
 
 def _require_same_experiment(known: Preset, preset: Preset, folder: Path) -> None:
-    before, now = flat(_identity(known)), flat(_identity(preset))
-    for key in now:
-        if before.get(key) != now[key]:
-            raise ConfigError(
-                f"{folder}: holds another experiment: {key} is {before.get(key)} there and {now[key]} here;"
-                " choose another --out"
-            )
+    for path, before, now in departures(_identity(preset), _identity(known)):
+        raise ConfigError(
+            f"{folder}: holds another experiment: {path} is {before} there and {now} here; choose another --out"
+        )
 
 
 def _identity(preset: Preset) -> dict[str, Any]:
@@ -196,13 +194,3 @@ def _identity(preset: Preset) -> dict[str, Any]:
     moved = {name: config.identity() for name, config in parts.items() if config is not None}
     # Experiments may be added and left out: they share cells, and the report is of those that were asked for last.
     return {**preset.model_dump(mode="json", exclude={"experiments"}), **moved}
-
-
-def flat(value: Any, path: str = "") -> dict[str, Any]:
-    """Return nested dicts as one, by dotted path."""
-    if not isinstance(value, dict):
-        return {path: value}
-    found: dict[str, Any] = {}
-    for key, item in value.items():
-        found.update(flat(item, f"{path}.{key}" if path else key))
-    return found

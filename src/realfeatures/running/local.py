@@ -14,8 +14,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
-from rich.console import Console
-
 from realfeatures import errors
 from realfeatures.errors import (
     ConfigError,
@@ -26,17 +24,16 @@ from realfeatures.errors import (
 )
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
+from realfeatures.report.sections import tables
 from realfeatures.report.tables import duration
+from realfeatures.results.results import Results
 from realfeatures.running.folder import LOG, RunFolder
+from realfeatures.running.names import check_run_name
 from realfeatures.running.order import Schedule
-from realfeatures.running.plan import (
-    Plan,
-    addresses_of,
-    check_run_name,
-    make_plan,
-)
+from realfeatures.running.plan import Plan, addresses_of, make_plan
+from realfeatures.running.pool import Worker, receive, workers
 from realfeatures.running.progress import RunProgress, show_progress
-from realfeatures.running.workers import Message, Worker, receive
+from realfeatures.running.workers import Message
 from realfeatures.science.artifacts import storage_errors
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import ObjectStore
@@ -47,34 +44,30 @@ logger = logging.getLogger(__name__)
 
 POLL_SECONDS = 0.3
 """chosen: how soon the scheduler notices Ctrl-C while its workers are silent."""
-EXIT_SECONDS = 5.0
-"""chosen: idle workers leave within milliseconds; one that does not is killed after this."""
 
 
 def run_experiment(
     preset: Preset,
     *,
-    seeds: Sequence[int],
-    out: Path,
+    out: Path | str,
+    seeds: Sequence[int] = (0,),
     jobs: int | None = None,
-    console: Console | None = None,
     store: ObjectStore | None = None,
     name: str | None = None,
-) -> Plan:
-    """Compute an experiment in a folder and write its report there; what is done already is kept.
+) -> Results:
+    """Compute an experiment in a folder, write its report there and return what was measured.
+
+    What is done already is kept: whatever ended a run, the same call goes on from there. Progress is shown on the
+    standard error, where that is a terminal.
 
     Args:
         preset: the experiment.
-        seeds: each is one repetition of it.
-        out: the folder; see run_folder.py.
+        out: the folder; running/folder.py says what is in it.
+        seeds: each is one repetition of the experiment.
         jobs: cells computed side by side; None: see `default_jobs`.
-        console: where progress is shown; None: the standard error.
         store: an object store, from which finished cells are taken, and in which they, the checkpoints of running
             ones and the report are kept, for a machine whose disk does not last.
         name: of the run in the object store; None: the preset's.
-
-    Returns:
-        The plan that was carried out.
 
     Raises:
         ConfigError, DataError: something asked for is not usable; nothing was computed or written.
@@ -89,24 +82,25 @@ def run_experiment(
         raise ConfigError(f"--jobs {jobs}: expected a whole number of at least 1")
     name = preset.name if name is None else name
     check_run_name(name)
+    plan = _prepare(preset, seeds=seeds, store=store)
+    folder = RunFolder(Path(out).absolute())
+    with folder.claim(plan.preset, seeds=seeds), _log_file(folder.path / LOG):
+        _compute(plan, folder, jobs=jobs, store=store)
+        _report(plan, folder, name=name, store=store)
+    return Results(folder.path, tables)
+
+
+def _prepare(preset: Preset, *, seeds: Sequence[int], store: ObjectStore | None) -> Plan:
+    """Return the plan of a run that this machine can carry out."""
     if store is not None:
         store.check()
         provide(preset.data, store)
     plan = make_plan(preset, seeds=seeds)
     if preset.runtime.device == "cuda":
-        _require_cuda()
-    folder = RunFolder(out.absolute())
-    with folder.claim(plan.preset, seeds=seeds), _log_file(folder.path / LOG):
-        done = folder.finished(plan.addresses)
-        if store is not None:
-            done |= _exchange(plan, folder, done, CellStore(store))
-        folder.forget_work({plan.addresses[key] for key in done})
-        schedule = Schedule(plan, done)
-        if schedule.todo:
-            logger.debug("%d of %d cells are done; %d jobs", len(done), len(plan.grid), jobs)
-            location = store.settings.location if store is not None else None
-            _compute(plan, folder, schedule, jobs=jobs, console=console or Console(stderr=True), store=location)
-        _report(plan, folder, name=name, store=store)
+        # A missing GPU is refused before the output folder belongs to the experiment.
+        from realfeatures.science.context import require_cuda
+
+        require_cuda()
     return plan
 
 
@@ -123,13 +117,6 @@ def _exchange(plan: Plan, folder: RunFolder, done: set[str], store: CellStore) -
     return taken
 
 
-def _require_cuda() -> None:
-    """Refuse a missing GPU before the output folder belongs to the experiment."""
-    from realfeatures.science.context import require_cuda
-
-    require_cuda()
-
-
 def default_jobs(preset: Preset) -> int:
     """Return one job a usable CPU core, or one in all where the cells share a GPU."""
     if preset.runtime.device == "cuda":
@@ -139,17 +126,25 @@ def default_jobs(preset: Preset) -> int:
     return max(1, cores // preset.runtime.threads)
 
 
-def _compute(
-    plan: Plan, folder: RunFolder, schedule: Schedule, *, jobs: int, console: Console, store: str | None
-) -> None:
+def _compute(plan: Plan, folder: RunFolder, *, jobs: int, store: ObjectStore | None) -> None:
+    """Compute the cells that are done neither in the folder nor in the store."""
+    done = folder.finished(plan.addresses)
+    if store is not None:
+        done |= _exchange(plan, folder, done, CellStore(store))
+    folder.forget_work({plan.addresses[key] for key in done})
+    schedule = Schedule(plan, done)
+    if schedule.complete:
+        return
     count = min(jobs, len(schedule.todo))
+    location = store.settings.location if store is not None else None
     weights = {key: cost.weight for key, cost in plan.costs.items()}
+    logger.debug("%d of %d cells are done; %d jobs", len(done), len(plan.grid), jobs)
     with (
         _stop_signals() as stop,
-        _workers(plan, folder, count=count, store=store) as workers,
-        show_progress(console, todo=schedule.todo, done=schedule.finished_count, weights=weights) as progress,
+        workers(plan, count=count, out=folder.path, store=location) as pool,
+        show_progress(todo=schedule.todo, done=schedule.finished_count, weights=weights) as progress,
     ):
-        _Drive(schedule, workers, progress, stop).run()
+        _Drive(schedule, pool, progress, stop).run()
     if not schedule.complete:
         raise Interrupted(f"{schedule.finished_count} of {schedule.total} cells are done")
 
@@ -172,10 +167,10 @@ class _Drive:
                 self._hand_out()
             elif all(worker.key is None for worker in self.workers):
                 break
-            alive = [worker for worker in self.workers if worker.process.is_alive() or worker.key]
+            alive = [worker for worker in self.workers if worker.is_alive or worker.key]
             for worker, message in receive(alive, timeout_seconds=POLL_SECONDS):
                 self._take_in(worker, message)
-            self.progress.tick()
+            self.progress.show()
         if self.failure is not None:
             raise self.failure
 
@@ -191,9 +186,9 @@ class _Drive:
 
     def _hand_out(self) -> None:
         for worker in self.workers:
-            if worker.key is None and (key := self.schedule.take()) is not None:
-                self.progress.started(key)
-                worker.run(key)
+            if worker.key is None and (cell := self.schedule.take()) is not None:
+                self.progress.started(cell.key)
+                worker.run(cell)
 
     def _take_in(self, worker: Worker, message: Message) -> None:
         key = worker.key
@@ -221,26 +216,6 @@ def _failure(key: str | None, message: Message) -> Exception:
         )
     kind: type[RealFeaturesError] = getattr(errors, message["error"])
     return kind(message["text"])
-
-
-@contextmanager
-def _workers(plan: Plan, folder: RunFolder, *, count: int, store: str | None) -> Iterator[list[Worker]]:
-    workers: list[Worker] = []
-    try:
-        for _ in range(count):
-            workers.append(
-                Worker(plan.preset, seeds=plan.seeds, out=folder.path, addresses=plan.addresses, store=store)
-            )
-        yield workers
-        # A worker whose pipe closes leaves at once.
-        for worker in workers:
-            worker.connection.close()
-        deadline = time.monotonic() + EXIT_SECONDS
-        for worker in workers:
-            worker.process.join(max(0.0, deadline - time.monotonic()))
-    finally:
-        for worker in workers:
-            worker.kill()
 
 
 @contextmanager

@@ -11,6 +11,7 @@ class Schedule:
     """Which cells can run: those whose inputs are done, the head of the longest remaining chain first."""
 
     def __init__(self, plan: Plan, done: set[str]) -> None:
+        self._cells = {cell.key: cell for cell in plan.grid}
         self.todo = [cell.key for cell in plan.grid if cell.key not in done]
         self.finished_count = len(done)
         self.total = len(plan.grid)
@@ -27,9 +28,9 @@ class Schedule:
         for key in self.todo:
             self._offer(key)
 
-    def take(self) -> str | None:
+    def take(self) -> Cell | None:
         """Return the next cell to run, or None while there is none."""
-        return heapq.heappop(self._ready)[1] if self._ready else None
+        return self._cells[heapq.heappop(self._ready)[1]] if self._ready else None
 
     def finish(self, key: str) -> None:
         """Note that a cell is done, which may make others ready."""

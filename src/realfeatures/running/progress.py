@@ -2,37 +2,20 @@
 
 import logging
 import time
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
+from realfeatures.logs import Pace
 from realfeatures.report.tables import duration
 
 logger = logging.getLogger(__name__)
 
-LINE_SECONDS = 60.0
-"""Time between two lines where there is no terminal."""
 SHARE_BEFORE_ESTIMATE = 0.02
 """chosen: no time left is shown before this share of the work has shown its speed."""
-
-
-class RunProgress(Protocol):
-    """Told what happens to the cells of a run, by key."""
-
-    def started(self, key: str) -> None:
-        """A cell starts to run."""
-
-    def advanced(self, key: str, done: int, total: int) -> None:
-        """A running cell has done some of its steps."""
-
-    def finished(self, key: str, seconds: float) -> None:
-        """A cell is done."""
-
-    def tick(self) -> None:
-        """Some time went by."""
 
 
 class Forecast:
@@ -65,85 +48,92 @@ class Forecast:
         return (time.monotonic() - self.started_at) * (1 - share) / share
 
 
-class TerminalProgress:
-    """An overall bar and a line for each running cell."""
+class RunProgress(ABC):
+    """Told what happens to the cells of a run, by key; knows how far it is.
 
-    def __init__(self, bars: Progress, forecast: Forecast, *, done: int, total: int) -> None:
-        self.bars, self.forecast = bars, forecast
-        self.tasks: dict[str, TaskID] = {}
-        self.overall = bars.add_task("cells", total=total, completed=done, left="")
-
-    def started(self, key: str) -> None:
-        """A cell starts to run."""
-        self.tasks[key] = self.bars.add_task(f"  {key}", total=None, left="")
-
-    def advanced(self, key: str, done: int, total: int) -> None:
-        """A running cell has done some of its steps."""
-        self.forecast.advance(key, done / max(1, total))
-        self.bars.update(self.tasks[key], completed=done, total=total)
-        self.tick()
-
-    def finished(self, key: str, seconds: float) -> None:
-        """A cell is done."""
-        logger.debug("%s: done in %.1f s", key, seconds)
-        self.forecast.advance(key, 1.0)
-        self.bars.remove_task(self.tasks.pop(key))
-        self.bars.advance(self.overall)
-        self.tick()
-
-    def tick(self) -> None:
-        """Some time went by."""
-        self.bars.update(self.overall, left=_left(self.forecast))
-
-
-class LineProgress:
-    """A line a minute in the log."""
+    Args:
+        forecast: of the time left.
+        done: how many cells are done already.
+        total: how many there are.
+    """
 
     def __init__(self, forecast: Forecast, *, done: int, total: int) -> None:
         self.forecast, self.done, self.total = forecast, done, total
-        self.running: dict[str, str] = {}
-        self.told_at = time.monotonic()
+        self.running: dict[str, tuple[int, int] | None] = {}
+        """Steps done and steps in all of each running cell; None before its first."""
 
     def started(self, key: str) -> None:
-        """A cell starts to run."""
-        self.running[key] = key
+        """Note that a cell starts to run."""
+        self.running[key] = None
 
     def advanced(self, key: str, done: int, total: int) -> None:
-        """A running cell has done some of its steps."""
+        """Note that a running cell has done some of its steps."""
         self.forecast.advance(key, done / max(1, total))
-        self.running[key] = f"{key} ({done}/{total})"
-        self.tick()
+        self.running[key] = done, total
+        self.show()
 
     def finished(self, key: str, seconds: float) -> None:
-        """A cell is done."""
+        """Note that a cell is done."""
         logger.debug("%s: done in %.1f s", key, seconds)
         self.forecast.advance(key, 1.0)
         self.running.pop(key)
         self.done += 1
-        self.tick()
+        self.show()
 
-    def tick(self) -> None:
-        """Some time went by."""
-        if time.monotonic() - self.told_at >= LINE_SECONDS:
-            self.told_at = time.monotonic()
-            running = ", ".join(self.running.values())
+    @abstractmethod
+    def show(self) -> None:
+        """Show how far the run is; called now and then, also when nothing happened."""
+
+
+class TerminalProgress(RunProgress):
+    """An overall bar and a line for each running cell."""
+
+    def __init__(self, bars: Progress, forecast: Forecast, *, done: int, total: int) -> None:
+        super().__init__(forecast, done=done, total=total)
+        self.bars = bars
+        self.overall = bars.add_task("cells", total=total, completed=done, left="")
+        self.tasks: dict[str, TaskID] = {}
+
+    def show(self) -> None:
+        """Bring every bar up to date."""
+        for key in self.tasks.keys() - self.running.keys():
+            self.bars.remove_task(self.tasks.pop(key))
+        for key, steps in self.running.items():
+            if key not in self.tasks:
+                self.tasks[key] = self.bars.add_task(f"  {key}", total=None, left="")
+            if steps is not None:
+                self.bars.update(self.tasks[key], completed=steps[0], total=steps[1])
+        self.bars.update(self.overall, completed=self.done, left=_left(self.forecast))
+
+
+class LineProgress(RunProgress):
+    """A line a minute in the log."""
+
+    def __init__(self, forecast: Forecast, *, done: int, total: int) -> None:
+        super().__init__(forecast, done=done, total=total)
+        self.pace = Pace()
+
+    def show(self) -> None:
+        """Log a line, where it is time for one."""
+        if self.pace.is_due():
+            running = ", ".join(
+                key if steps is None else f"{key} ({steps[0]}/{steps[1]})" for key, steps in self.running.items()
+            )
             logger.info("%d of %d cells done; %s%s", self.done, self.total, running, _left(self.forecast))
 
 
 @contextmanager
-def show_progress(
-    console: Console, *, todo: Sequence[str], done: int, weights: Mapping[str, float]
-) -> Iterator[RunProgress]:
-    """Show a run's progress while the context lasts.
+def show_progress(*, todo: Sequence[str], done: int, weights: Mapping[str, float]) -> Iterator[RunProgress]:
+    """Show a run's progress while the context lasts: bars on a terminal, lines in the log elsewhere.
 
     Args:
-        console: bars where it is a terminal, lines in the log elsewhere.
         todo: keys of the cells that are to be computed.
         done: how many cells are done already.
         weights: estimated work of every cell, by key.
     """
     forecast = Forecast({key: weights[key] for key in todo})
     total = done + len(todo)
+    console = Console(stderr=True)
     if not console.is_terminal:
         yield LineProgress(forecast, done=done, total=total)
         return

@@ -14,16 +14,15 @@ import secrets
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NewType
+from typing import TYPE_CHECKING, Any, NewType, Self
 
 from realfeatures.errors import ArtifactError, StorageError
 
 if TYPE_CHECKING:
     import torch
 
-InputDir = NewType("InputDir", Path)
-"""A stage's input port: the folder of a verified artifact."""
 OutputDir = NewType("OutputDir", Path)
 """A stage's output port: an empty folder to write an artifact into."""
 
@@ -32,6 +31,61 @@ MANIFEST = "manifest.json"
 RECORD = "record.json"
 RUN = "run.json"
 _CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """A finished artifact: a stage's input port. Its bytes were verified when it was opened, and are not again."""
+
+    folder: Path
+    manifest: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return self.folder.name
+
+    @property
+    def kind(self) -> str:
+        """image_set, encoder, probe, attack, transfer or loss_curves."""
+        return str(self.manifest["kind"])
+
+    @property
+    def address(self) -> str:
+        """The address of the cell that made it."""
+        return str(self.manifest["address"])
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """What a reader needs to use the tensors: classes, image shape, the encoder's configuration."""
+        return dict(self.manifest["attributes"])
+
+    def tensors(self, file: str) -> "dict[str, torch.Tensor]":
+        """Return the CPU tensors, by name, of one of its files, such as `probe.safetensors`.
+
+        Raises:
+            ArtifactError: it has no such file, or one of another form.
+        """
+        return load_tensors(self.folder / file)
+
+    def require(self, kind: str) -> Self:
+        """Return the artifact itself.
+
+        Raises:
+            ArtifactError: it is of another kind.
+        """
+        if self.kind != kind:
+            raise ArtifactError(
+                f"{self}/{MANIFEST}: is of kind {self.kind!r}, expected {kind!r}; connect the right artifact"
+            )
+        return self
+
+
+def open_artifact(folder: Path) -> Artifact:
+    """Return the artifact of a folder after checking its manifest's form and every file's digest.
+
+    Raises:
+        ArtifactError: missing, of another schema, or a file whose bytes were changed.
+    """
+    return Artifact(folder, read_manifest(folder))
 
 
 def save_tensors(path: Path, tensors: "Mapping[str, torch.Tensor]") -> None:
@@ -77,7 +131,7 @@ def write_bytes(path: Path, content: bytes) -> None:
     with storage_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         # Not tempfile's: that gives 0600 whatever the umask, and a report is for others to read.
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary = beside(path)
         try:
             with temporary.open("xb") as file:
                 file.write(content)
@@ -87,6 +141,11 @@ def write_bytes(path: Path, content: bytes) -> None:
         except BaseException:
             temporary.unlink(missing_ok=True)
             raise
+
+
+def beside(path: Path) -> Path:
+    """Return a hidden path beside another, that nothing has: what is written there takes its place in one step."""
+    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")
 
 
 @contextmanager
@@ -149,24 +208,22 @@ def commit(folder: Path, destination: Path) -> None:
         folder.rename(destination)
 
 
-def read_manifest(folder: Path, *, kind: str | None = None) -> dict[str, Any]:
-    """Return the manifest of an artifact after checking its form, its kind and every file's digest.
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of an artifact after checking its form and every file's digest.
 
     Raises:
-        ArtifactError: missing, of another kind or schema, or a file whose bytes were changed.
+        ArtifactError: missing, of another schema, or a file whose bytes were changed.
     """
     path = folder / MANIFEST
     try:
         manifest = json.loads(path.read_bytes())
-        files, found, version = manifest["files"], manifest["kind"], manifest["schema_version"]
+        files, _, version = manifest["files"], manifest["kind"], manifest["schema_version"]
     except FileNotFoundError:
         raise ArtifactError(f"{_short(path)}: missing, so {folder} is no artifact; run the stage again") from None
     except (ValueError, KeyError, TypeError):
         raise ArtifactError(f"{_short(path)}: not a manifest; delete {folder} and run again") from None
     if version != SCHEMA_VERSION:
         raise ArtifactError(f"{_short(path)}: schema version {version}, expected {SCHEMA_VERSION}; run the stage again")
-    if kind is not None and found != kind:
-        raise ArtifactError(f"{_short(path)}: is of kind {found!r}, expected {kind!r}; connect the right artifact")
     for name, expected in files.items():
         _verify(folder, name, expected["sha256"])
     return dict(manifest)

@@ -5,28 +5,22 @@ from the images of the robust set (`robust_set`).
 """
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from realfeatures.experiment.config import (
-    AttackConfig,
-    KNNConfig,
-    PGDConfig,
-    ThreatModel,
-)
-from realfeatures.experiment.vocabulary import Protocol, measurement_name
+from realfeatures.errors import ConfigError
+from realfeatures.experiment.config import AttackConfig, KNNConfig, ThreatModel
+from realfeatures.experiment.vocabulary import Attack, Protocol, measurement_name
 from realfeatures.science.artifacts import OutputDir, save_tensors
 from realfeatures.science.attacks.autoattack import Version, autoattack, suite
-from realfeatures.science.attacks.masking import check_masking
-from realfeatures.science.attacks.pgd import Objective, pgd, untargeted
-from realfeatures.science.attacks.representation import away_from
+from realfeatures.science.attacks.autoattack_checks import unseen_draws
+from realfeatures.science.attacks.gradient_masking import check_gradient_masking
+from realfeatures.science.attacks.pgd import Ball, away_from, maximise, untargeted
 from realfeatures.science.checkpoint import Checkpoint
-from realfeatures.science.context import ProgressCallback, Run
+from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.probe import ProbedEncoder, nearest_neighbours
 
@@ -38,8 +32,8 @@ class Evaluation:
     """What a classifier withstood.
 
     Attributes:
-        measurements: one flat dict for each: attack (none, pgd, pgd_representation or autoattack), norm, epsilon,
-            protocol, metric (clean_accuracy or robust_accuracy), correct (of n images), n, and the attack's details.
+        measurements: one flat row for each: attack, norm and epsilon ("none" and 0 for clean accuracy), protocol,
+            metric (clean_accuracy or robust_accuracy), correct (of n images), n, and the attack's details.
         flags: for each measurement by its name, such as `clean` or `pgd_L2_0.25`: (n,) uint8, 1 where the
             image is classified correctly and the attack left it so.
         predictions: (n,) int16, the class that each clean image is taken for.
@@ -73,31 +67,17 @@ def evaluate(config: AttackConfig, model: ProbedEncoder, test_set: ImageSet, run
         config: threat models, numbers of images, steps.
         model: maps images (N, C, H, W) float32 in [0, 1] to logits (N, K), in float32; in eval mode, its
             weights frozen. Its `encoder` is what an attack on the representation moves.
-        test_set: what attacks start from.
+        test_set: what attacks start from, of K classes.
         run: its checkpoint keeps every finished measurement, and how far a running AutoAttack is.
 
     Raises:
-        ConfigError: AutoAttack on fewer than two classes.
+        ConfigError: AutoAttack on fewer than two classes, or another number of logits than of classes.
         Interrupted: a stop was asked for; the checkpoint is saved.
     """
-    ledger = _Ledger.resume(run.checkpoint)
-    subject = _Subject(config, model, test_set.to(run.device), run)
-    measures = _measures(subject)
-    total = sum(measure.cost for measure in measures)
-    done = 0
-    for measure in measures:
-        if measure.name not in ledger.finished:
-            progress = partial(_shift, run.progress, done, total)
-            with _seeded(run, measure.name):
-                flags, details = measure.take(subject, ledger, progress)
-            ledger.finish(measure, flags=flags, details=details)
-        done += measure.cost
-        run.progress(done, total)
-    entries = [ledger.finished[measure.name] for measure in measures]
-    flags_by_name = {measure.name: entry["flags"] for measure, entry in zip(measures, entries, strict=True)}
-    assert ledger.predictions is not None  # noqa: S101 - narrows the type: the clean measurement is always taken
-    taken = [entry["measurement"] for entry in entries]
-    return Evaluation(taken, flags_by_name, ledger.predictions, _masking(subject, taken))
+    evaluator = _Evaluator(config, model, test_set.to(run.device), run)
+    measured = list(evaluator.measurements())
+    rows, flags = [row for _, row, _ in measured], {name: flags for name, _, flags in measured}
+    return Evaluation(rows, flags, evaluator.kept.predictions, evaluator.masking(rows))
 
 
 def evaluate_neighbours(
@@ -105,211 +85,188 @@ def evaluate_neighbours(
 ) -> Evaluation:
     """Measure clean accuracy of the nearest training images' vote; see `probe.nearest_neighbours`."""
     predictions = nearest_neighbours(config, encoder, train_set, test_set.images, run).to("cpu")
-    flags = (predictions == test_set.labels).to(torch.uint8)
-    measurement = {**_CLEAN_LABELS, "protocol": Protocol.NATURAL.value, **_counts(flags), "details": {}}
-    return Evaluation([measurement], {CLEAN: flags}, predictions.to(torch.int16))
+    row, flags = _counted(Attack.NONE, None, Protocol.NATURAL, predictions == test_set.labels, {})
+    return Evaluation([row], {CLEAN: flags}, predictions.to(torch.int16))
 
 
-@dataclass(frozen=True)
-class _Subject:
-    """What is measured."""
+class _Evaluator:
+    """Takes the measurements of one classifier, each of them once however often it is interrupted."""
 
-    config: AttackConfig
-    model: ProbedEncoder
-    test_set: ImageSet
-    run: Run
+    def __init__(self, config: AttackConfig, model: ProbedEncoder, test_set: ImageSet, run: Run) -> None:
+        self.config, self.model, self.test_set, self.run = config, model, test_set, run
+        self.kept = _Kept(run.checkpoint)
+        self.done = 0
+        self.total = sum(self._steps(attack, threat) for attack, threat in self.planned())
+
+    def planned(self) -> Iterator[tuple[Attack, ThreatModel | None]]:
+        """Yield what is to be measured, cheapest first; the same threat model twice is measured once."""
+        config = self.config
+        yield Attack.NONE, None
+        yield from ((Attack.PGD, threat) for threat in dict.fromkeys(config.pgd))
+        yield from ((Attack.PGD_REPRESENTATION, threat) for threat in dict.fromkeys(config.representation))
+        yield from ((Attack.AUTOATTACK, threat) for threat in dict.fromkeys(config.autoattack))
+
+    def measurements(self) -> Iterator[tuple[str, dict[str, Any], Tensor]]:
+        """Yield name, row and flags of each measurement once it is taken, or at once where the checkpoint has it."""
+        for attack, threat in self.planned():
+            name = measurement_name(_labels(attack, threat, self.config.protocol))
+            if name not in self.kept.finished:
+                with unseen_draws(self.run.device):
+                    # An encoder that is random by design draws the same in every run, interrupted before or not.
+                    torch.manual_seed(self.run.generator(name).initial_seed())
+                    flags, details = self._measure(attack, threat)
+                self.kept.finish(name, *_counted(attack, threat, self.config.protocol, flags, details))
+            self.done += self._steps(attack, threat)
+            self.run.progress(self.done, self.total)
+            yield name, self.kept.finished[name]["row"], self.kept.finished[name]["flags"]
+
+    def masking(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
+        """Return the signs of gradient masking at the largest PGD epsilon of each norm, and AutoAttack's own."""
+        config, images = self.config, self.test_set.first(self.config.masking_images)
+        if not len(images) or not config.pgd:
+            return {}
+        checks: dict[str, bool] = {}
+        details: dict[str, float] = {}
+        for norm in dict.fromkeys(threat.norm for threat in config.pgd):
+            threat = max((threat for threat in config.pgd if threat.norm is norm), key=lambda threat: threat.epsilon)
+            masking = check_gradient_masking(
+                self.model,
+                to_float(images.images),
+                images.labels,
+                threat=threat,
+                steps=config.pgd_steps,
+                step_size=config.pgd_relative_step_size * threat.epsilon,
+                generator=self.run.generator(f"masking/{norm.value}"),
+                batch_size=config.batch_size,
+            )
+            checks |= {f"{norm.value} {name}": raised for name, raised in masking.checks.items()}
+            details |= {f"{norm.value} {name}": value for name, value in masking.details.items()}
+        for row in (row for row in rows if row["attack"] == Attack.AUTOATTACK):
+            name = f"{row['norm']} square_below_apgd"
+            checks[name] = checks.get(name, False) | row["details"]["checks"]["square_improved"]
+        return {"checks": checks, "details": details}
+
+    def _measure(self, attack: Attack, threat: ThreatModel | None) -> tuple[Tensor, dict[str, Any]]:
+        """Return the flags, (n,) bool, and details of the attack for the report."""
+        if threat is None:
+            return self._clean(), {}
+        return self._autoattack(threat) if attack is Attack.AUTOATTACK else self._pgd(attack, threat)
+
+    def _clean(self) -> Tensor:
+        batches = torch.split(self.test_set.images, self.config.batch_size)
+        predictions = torch.cat([self._predict(to_float(images)) for images in batches])
+        self.kept.predictions = predictions.to("cpu", torch.int16)
+        return predictions == self.test_set.labels
+
+    def _pgd(self, attack: Attack, threat: ThreatModel) -> tuple[Tensor, dict[str, Any]]:
+        """Attack only images that are classified correctly: the others are not robust to begin with."""
+        config, chosen = self.config, self.test_set.first(self.config.images)
+        steps, step_size = config.pgd_steps, config.pgd_relative_step_size * threat.epsilon
+        details = {"steps": steps, "step_size": step_size}
+        flags = self.kept.finished[CLEAN]["flags"][: len(chosen)].bool().to(chosen.images.device)
+        if threat.epsilon == 0:
+            return flags, details
+        generator = self.run.generator(f"{attack}/{threat.norm}/{threat.epsilon:g}")
+        for batch in torch.split(flags.nonzero().squeeze(1), config.batch_size):
+            if len(batch) == 0:  # an empty tensor splits into one empty batch, which not every network takes
+                break
+            images, labels = to_float(chosen.images[batch]), chosen.labels[batch]
+            adversarial = maximise(
+                untargeted(self.model, labels) if attack is Attack.PGD else away_from(self.model.encoder, images),
+                images,
+                ball=Ball(threat.norm, threat.epsilon),
+                steps=steps,
+                step_size=step_size,
+                generator=generator,
+            )
+            flags[batch] = self._predict(adversarial) == labels
+        return flags, details
+
+    def _autoattack(self, threat: ThreatModel) -> tuple[Tensor, dict[str, Any]]:
+        chosen = self.test_set.first(self.config.autoattack_images)
+        result = autoattack(
+            self.model,
+            to_float(chosen.images),
+            chosen.labels,
+            ball=Ball(threat.norm, threat.epsilon),
+            version=self._version,
+            batch_size=self.config.batch_size,
+            run=replace(self.run, checkpoint=self.kept, progress=self._progress_within),
+        )
+        details = {"version": self._version, "accuracy_after": result.accuracy, "checks": result.checks}
+        return result.robust, details
 
     @property
-    def version(self) -> Version:
+    def _version(self) -> Version:
         """Which AutoAttack the model asks for: an encoder that is random by design says so."""
-        return "rand" if getattr(self.model.encoder, "randomised", False) else "standard"
+        return "rand" if self.model.encoder.randomised else "standard"
 
-    def predict(self, images: Tensor) -> Tensor:
+    def _steps(self, attack: Attack, threat: ThreatModel | None) -> int:
+        """Return the steps of progress of a measurement: one, or the attacks of AutoAttack."""
+        if threat is None or attack is not Attack.AUTOATTACK:
+            return 1
+        ball, classes = Ball(threat.norm, threat.epsilon), len(self.test_set.classes)
+        attacks = suite(ball, classes=classes, shape=self.test_set.images.shape[-2:], version=self._version)
+        return max(1, len(attacks))  # nothing runs for an epsilon of zero
+
+    def _progress_within(self, done: int, _attacks: int) -> None:
+        self.run.progress(self.done + done, self.total)
+
+    def _predict(self, images: Tensor) -> Tensor:
         """Return the class that each float image is taken for, (N,) int64, still on the device."""
         with torch.no_grad():
-            return self.model(images).argmax(dim=1)
+            logits = self.model(images)
+        classes = len(self.test_set.classes)
+        if logits.shape[1] != classes:
+            raise ConfigError(f"{logits.shape[1]} logits, expected {classes}, one a class; fit the probe again")
+        return logits.argmax(dim=1)
 
 
-Take = Callable[[_Subject, "_Ledger", ProgressCallback], tuple[Tensor, dict[str, Any]]]
-"""Measures: returns the flags (n,) bool, and details of the attack for the report."""
+class _Kept(Checkpoint):
+    """What the stage's one checkpoint holds; to the AutoAttack in progress it is a checkpoint of its own.
 
+    Attributes:
+        finished: for each measurement by its name: `row` and `flags`.
+        predictions: of the clean images.
+        running: state of the AutoAttack in progress.
+    """
 
-@dataclass(frozen=True)
-class _Measure:
-    """One measurement to take."""
-
-    name: str
-    labels: dict[str, Any]
-    """attack, norm, epsilon, metric and protocol."""
-    take: Take
-    cost: int = 1
-    """Steps of progress."""
-
-
-@dataclass
-class _Ledger:
-    """What the stage's one checkpoint holds; the attack in progress saves its own state by `step`."""
-
-    checkpoint: Checkpoint
-    finished: dict[str, Any]
-    """For each measurement by name: `flags` and `measurement`."""
-    running: Any = None
-    """State of the attack in progress."""
-    predictions: Tensor | None = None
-    """Of the clean images."""
-
-    @classmethod
-    def resume(cls, checkpoint: Checkpoint) -> "_Ledger":
-        return cls(checkpoint, **(checkpoint.load() or {"finished": {}}))
+    def __init__(self, stage: Checkpoint) -> None:
+        super().__init__(stop=stage.stop)
+        self.stage = stage
+        saved = stage.load() or {}
+        self.finished: dict[str, Any] = saved.get("finished", {})
+        self.predictions: Tensor = saved.get("predictions", torch.empty(0, dtype=torch.int16))
+        self.running: Any = saved.get("running")
 
     def load(self) -> Any | None:
         return self.running
 
-    def step(self, state: Callable[[], Any]) -> None:
-        self.checkpoint.step(lambda: {"finished": self.finished, "running": state(), "predictions": self.predictions})
+    def step(self, running: Callable[[], Any]) -> None:
+        self.stage.step(lambda: {"finished": self.finished, "predictions": self.predictions, "running": running()})
 
-    def finish(self, measure: _Measure, *, flags: Tensor, details: dict[str, Any]) -> None:
-        """Note a measurement; here the host waits for the device, once."""
-        flags = flags.to("cpu", torch.uint8)
-        measurement = {**measure.labels, **_counts(flags), "details": details}
-        self.finished[measure.name] = {"flags": flags, "measurement": measurement}
+    def finish(self, name: str, row: dict[str, Any], flags: Tensor) -> None:
+        """Note a measurement, after which no attack is in progress."""
+        self.finished[name] = {"row": row, "flags": flags}
         self.running = None
         self.step(lambda: None)
 
 
-@contextmanager
-def _seeded(run: Run, purpose: str) -> Iterator[None]:
-    """Let an encoder that is random by design draw the same in every run, interrupted before or not."""
-    with torch.random.fork_rng([run.device] if run.device.type == "cuda" else []):
-        torch.manual_seed(run.generator(purpose).initial_seed())
-        yield
-
-
-def _measures(subject: _Subject) -> list[_Measure]:
-    """Return what is to be measured, cheapest first; the same threat model twice is measured once."""
-    config, classes, shape = subject.config, len(subject.test_set.classes), subject.test_set.images.shape[-2:]
-    protocol = config.protocol.value
-    measures = [_Measure(CLEAN, {**_CLEAN_LABELS, "protocol": protocol}, _measure_clean)]
-    for attack, threats, objective in (
-        ("pgd", config.pgd, _away_from_labels),
-        ("pgd_representation", config.representation, _away_from_representations),
-    ):
-        take = partial(_measure_pgd, attack, objective)
-        measures += [_robust(attack, threat, take, protocol) for threat in dict.fromkeys(threats)]
-    for threat in dict.fromkeys(config.autoattack):
-        # At least one: nothing runs for an epsilon of zero.
-        attacks = max(1, len(suite(threat, classes=classes, shape=shape, version=subject.version)))
-        measures.append(_robust("autoattack", threat, _measure_autoattack, protocol, cost=attacks))
-    return measures
-
-
-_CLEAN_LABELS = {"attack": "none", "norm": "none", "epsilon": 0.0, "metric": "clean_accuracy"}
-
-
-def _counts(flags: Tensor) -> dict[str, int]:
-    return {"correct": int(flags.sum()), "n": len(flags)}
-
-
-def _robust(attack: str, threat: ThreatModel, take: Callable[..., Any], protocol: str, *, cost: int = 1) -> _Measure:
-    labels = {
-        "attack": attack,
-        "norm": threat.norm.value,
-        "epsilon": threat.epsilon,
-        "metric": "robust_accuracy",
-        "protocol": protocol,
+def _labels(attack: Attack, threat: ThreatModel | None, protocol: Protocol) -> dict[str, Any]:
+    """Return what a row says of what was measured."""
+    return {
+        "attack": attack.value,
+        "norm": threat.norm.value if threat else "none",
+        "epsilon": threat.epsilon if threat else 0.0,
+        "protocol": protocol.value,
+        "metric": "robust_accuracy" if threat else "clean_accuracy",
     }
-    return _Measure(measurement_name(labels), labels, partial(take, threat), cost)
 
 
-def _measure_clean(subject: _Subject, ledger: _Ledger, _progress: ProgressCallback) -> tuple[Tensor, dict[str, Any]]:
-    batches = torch.split(subject.test_set.images, subject.config.batch_size)
-    predictions = torch.cat([subject.predict(to_float(images)) for images in batches])
-    ledger.predictions = predictions.to("cpu", torch.int16)
-    return predictions == subject.test_set.labels, {}
-
-
-def _away_from_labels(subject: _Subject, images: Tensor, labels: Tensor) -> Objective:  # noqa: ARG001
-    return untargeted(subject.model, labels)
-
-
-def _away_from_representations(subject: _Subject, images: Tensor, labels: Tensor) -> Objective:  # noqa: ARG001
-    return away_from(subject.model.encoder, images)
-
-
-def _measure_pgd(
-    name: str,
-    objective: Callable[[_Subject, Tensor, Tensor], Objective],
-    threat: ThreatModel,
-    subject: _Subject,
-    ledger: _Ledger,
-    _progress: ProgressCallback,
-) -> tuple[Tensor, dict[str, Any]]:
-    """Attack only images that are classified correctly: the others are not robust to begin with."""
-    config, chosen = subject.config, subject.test_set.first(subject.config.images)
-    step_size = config.pgd_relative_step_size * threat.epsilon
-    details = {"steps": config.pgd_steps, "step_size": step_size}
-    flags = ledger.finished[CLEAN]["flags"][: len(chosen)].bool().to(chosen.images.device)
-    if threat.epsilon == 0:
-        return flags, details
-    attack = PGDConfig(norm=threat.norm, epsilon=threat.epsilon, step_size=step_size, steps=config.pgd_steps)
-    generator = subject.run.generator(f"{name}/{threat.norm.value}/{threat.epsilon:g}")
-    for batch in torch.split(flags.nonzero().squeeze(1), config.batch_size):
-        if len(batch) == 0:  # an empty tensor splits into one empty batch, which not every network takes
-            break
-        images, labels = to_float(chosen.images[batch]), chosen.labels[batch]
-        adversarial = pgd(objective(subject, images, labels), images, threat=attack, generator=generator)
-        flags[batch] = subject.predict(adversarial) == labels
-    return flags, details
-
-
-def _measure_autoattack(
-    threat: ThreatModel, subject: _Subject, ledger: _Ledger, progress: ProgressCallback
-) -> tuple[Tensor, dict[str, Any]]:
-    chosen = subject.test_set.first(subject.config.autoattack_images)
-    result = autoattack(
-        subject.model,
-        to_float(chosen.images),
-        chosen.labels,
-        threat=threat,
-        classes=len(chosen.classes),
-        seed=subject.run.seed % 2**31,
-        batch_size=subject.config.batch_size,
-        checkpoint=ledger,
-        progress=progress,
-        version=subject.version,
-    )
-    details = {"version": subject.version, "accuracy_after": result.accuracy, "checks": result.checks}
-    return result.robust, details
-
-
-def _masking(subject: _Subject, measurements: list[dict[str, Any]]) -> dict[str, Any]:
-    """Return the signs of gradient masking at the largest PGD epsilon of each norm, and AutoAttack's own."""
-    config = subject.config
-    chosen = subject.test_set.first(config.masking_images)
-    found: dict[str, Any] = {"checks": {}, "details": {}}
-    if not len(chosen) or not config.pgd:
-        return {}
-    for norm in dict.fromkeys(threat.norm for threat in config.pgd):
-        threat = max((one for one in config.pgd if one.norm is norm), key=lambda one: one.epsilon)
-        masking = check_masking(
-            subject.model,
-            to_float(chosen.images),
-            chosen.labels,
-            threat=threat,
-            steps=config.pgd_steps,
-            step_size=config.pgd_relative_step_size * threat.epsilon,
-            generator=subject.run.generator(f"masking/{norm.value}"),
-            batch_size=config.batch_size,
-        )
-        found["checks"] |= {f"{norm.value} {name}": raised for name, raised in masking.checks.items()}
-        found["details"] |= {f"{norm.value} {name}": value for name, value in masking.details.items()}
-    for measured in measurements:
-        if measured["attack"] == "autoattack":
-            name = f"{measured['norm']} square_below_apgd"
-            found["checks"][name] = found["checks"].get(name, False) | measured["details"]["checks"]["square_improved"]
-    return found
-
-
-def _shift(progress: ProgressCallback, before: int, total: int, done: int, _of: int) -> None:
-    """Tell of an attack's own progress as a part of the whole."""
-    progress(before + done, total)
+def _counted(
+    attack: Attack, threat: ThreatModel | None, protocol: Protocol, flags: Tensor, details: dict[str, Any]
+) -> tuple[dict[str, Any], Tensor]:
+    """Return a measurement's row, and its flags as uint8; here the host waits for the device, once."""
+    flags = flags.to("cpu", torch.uint8)
+    counts = {"correct": int(flags.sum()), "n": len(flags), "details": details}
+    return _labels(attack, threat, protocol) | counts, flags

@@ -1,4 +1,4 @@
-"""Running one cell: verify its inputs, call its stage, seal and commit its artifact.
+"""Running one cell: call its stage, seal and commit its artifact.
 
 Every way of starting a stage (one machine, a KFP task, a container) goes through `execute`.
 """
@@ -15,11 +15,11 @@ from realfeatures.experiment.config import DataConfig, RuntimeConfig
 from realfeatures.experiment.grid import Cell, cell_address
 from realfeatures.science.artifacts import (
     RUN,
-    InputDir,
+    Artifact,
     OutputDir,
     commit,
     empty_folder,
-    read_manifest,
+    open_artifact,
     seal,
     write_json,
 )
@@ -42,19 +42,19 @@ def execute(
     cell: Cell,
     *,
     runtime: RuntimeConfig,
-    inputs: Mapping[str, Path],
+    inputs: Mapping[str, Artifact],
     destination: Path,
     work: Path,
     stop: Callable[[], bool] = lambda: False,
     progress: ProgressCallback = no_progress,
     store: CellStore | None = None,
-) -> dict[str, Any]:
-    """Run a cell's stage and leave its artifact at `destination`; return its manifest.
+) -> Artifact:
+    """Run a cell's stage and leave its artifact at `destination`; return it, verified.
 
     Args:
         cell: what to run.
         runtime: on what.
-        inputs: the folder of the parent's artifact for each of the cell's input ports.
+        inputs: the parent's artifact for each of the cell's input ports.
         destination: appears whole, in one step, or not at all.
         work: a folder of the cell's own, on the same disk, for the checkpoint and the unfinished output;
             kept when the stage is interrupted, gone when it is done.
@@ -64,12 +64,12 @@ def execute(
             brought the artifact to a safe place.
 
     Raises:
-        ArtifactError: an input is missing, of the wrong kind, or was changed.
+        ArtifactError: an input is of the wrong kind, or does not fit another.
         StorageError: the output cannot be written.
         Interrupted: a stop was asked for.
     """
     started = time.monotonic()
-    parents = {port: read_manifest(folder)["address"] for port, folder in inputs.items()}
+    parents = {port: artifact.address for port, artifact in inputs.items()}
     origin = _origin(cell, parents=parents, runtime=runtime)
     if store is not None and isinstance(cell.config, DataConfig):
         store.provide(cell.config)
@@ -78,8 +78,7 @@ def execute(
     run = Run(seed=cell.seed, runtime=runtime, checkpoint=checkpoint, progress=progress)
     run.start()
     output = empty_folder(work / "output")
-    ports = {port: InputDir(folder) for port, folder in inputs.items()}
-    outcome = STAGES[cell.stage](cell.config, run=run, **ports, **{output_port(cell.stage): OutputDir(output)})
+    outcome = STAGES[cell.stage](cell.config, run=run, **inputs, **{output_port(cell.stage): OutputDir(output)})
     seal(output, kind=outcome.kind, record=outcome.record, attributes=outcome.attributes, **origin)
     seconds = round(time.monotonic() - started, 3)
     told = {
@@ -91,7 +90,7 @@ def execute(
     write_json(output / RUN, told)
     commit(output, destination)
     shutil.rmtree(work, ignore_errors=True)
-    return read_manifest(destination)
+    return open_artifact(destination)
 
 
 def output_port(stage: str) -> str:

@@ -24,10 +24,11 @@ from realfeatures.experiment.config import (
     ProbeConfig,
     SimCLRAugmentationConfig,
 )
-from realfeatures.science.artifacts import load_tensors, save_tensors
+from realfeatures.science.artifacts import Artifact, save_tensors
 from realfeatures.science.context import Run
 from realfeatures.science.data.augment import crop_flip, gaussian_noise, simclr_view
 from realfeatures.science.data.images import ImageSet, to_float
+from realfeatures.science.models.encoder import Encoder
 from realfeatures.science.paradigms import load_encoder
 from realfeatures.science.paradigms.base import HEAD_FILE, WithHead, frozen
 from realfeatures.science.training import Examples, History, train
@@ -41,7 +42,7 @@ VARIANCE_FLOOR = 1e-6
 class ProbedEncoder(Protocol):
     """A classifier, images (N, C, H, W) float32 in [0, 1] -> logits (N, K), and the encoder in it."""
 
-    encoder: nn.Module
+    encoder: Encoder
 
     def __call__(self, images: Tensor) -> Tensor:
         """Return logits (N, K)."""
@@ -64,15 +65,29 @@ class Probe:
         save_tensors(folder / HEAD_FILE, self.linear.state_dict())
 
 
-def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run) -> Probe:
+def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run | None = None) -> Probe:
     """Fit a linear classifier to a frozen encoder's representations of labelled images.
 
     Args:
         config: epochs, batch size and Adam's learning rate, which falls to zero along a cosine.
         encoder: frozen and in eval mode; not one of its weights or buffers changes.
         images: with the labels to learn.
-        run: seed, device, checkpoint and progress.
+        run: seed, device, checkpoint and progress; None: seed 0 on the CPU, and nothing is kept.
+
+    Example: pixels tell a bright image from a dark one.
+        >>> import torch
+        >>> from realfeatures.experiment.config import ProbeConfig
+        >>> from realfeatures.science.data.images import ImageSet
+        >>> from realfeatures.science.probe import fit
+        >>> labels = torch.arange(64) % 2
+        >>> images = torch.randint(128, (64, 1, 4, 4), dtype=torch.uint8) + 64 * labels.view(-1, 1, 1, 1).byte()
+        >>> encoder = torch.nn.Flatten()
+        >>> config = ProbeConfig(epochs=20, batch_size=16, learning_rate=0.1)
+        >>> probe = fit(config, encoder, ImageSet(images, labels, ("dark", "bright")))
+        >>> (probe.linear(encoder(images / 255)).argmax(dim=1) == labels).float().mean().item()
+        1.0
     """
+    run = run or Run(seed=0)
     representations = torch.cat(
         [extract(encoder, images, run, view=_view(config, run, n)) for n in range(config.views)]
     )
@@ -152,27 +167,27 @@ def _view(config: ProbeConfig, run: Run, number: int) -> View:
             return lambda images: gaussian_noise(images, noise, generator, run.memory_format)
 
 
-def load_classifier(encoder: Path, probe: Path, run: Run) -> WithHead:
+def load_classifier(encoder: Artifact, run: Run, *, probe: Artifact | None = None) -> WithHead:
     """Return a frozen classifier, images (N, C, H, W) float in [0, 1] -> logits (N, K).
 
     Args:
         encoder: an encoder's artifact.
-        probe: a probe's artifact, or a supervised encoder's, which holds its own head.
         run: on whose device the classifier is placed.
+        probe: a probe's artifact; None: the head that a supervised encoder was trained with.
 
     Raises:
-        ArtifactError: `probe` holds no linear classifier, or one for other representations.
+        ArtifactError: there is no linear classifier, or it is one for other representations.
     """
-    weights = load_tensors(probe / HEAD_FILE)
+    head = probe or encoder
+    weights = head.tensors(HEAD_FILE)
     classes, dimension = weights["weight"].shape
     linear = nn.Linear(dimension, classes)
     linear.load_state_dict(weights)
     model = WithHead(load_encoder(encoder, run), linear.to(run.device))
     frozen(model)
-    found = getattr(model.encoder, "dimension", dimension)
-    if found != dimension:
+    if model.encoder.dimension != dimension:
         raise ArtifactError(
-            f"{probe.name}/{HEAD_FILE}: takes {dimension} values, the encoder gives {found}; probe again"
+            f"{head}/{HEAD_FILE}: takes {dimension} values, the encoder gives {model.encoder.dimension}; probe again"
         )
     return model
 

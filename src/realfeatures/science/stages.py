@@ -2,12 +2,11 @@
 
 A stage is `stage(config, *, run, <input ports>, <one output port>) -> Outcome`. The command line, the
 one-machine run, the Kubeflow components and the tests all call these functions, by way of
-execution.py, which verifies the inputs and seals the output.
+execution.py, which seals the output; an input was verified when it was opened.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, cast
 
 from torch import nn
@@ -18,7 +17,6 @@ from realfeatures.experiment.config import (
     KNNConfig,
     LossCurvesConfig,
     MatchingConfig,
-    PGDConfig,
     PretrainConfig,
     ProbeConfig,
     RelabellingConfig,
@@ -26,20 +24,17 @@ from realfeatures.experiment.config import (
     TimestepConfig,
     TransferConfig,
 )
-from realfeatures.experiment.vocabulary import Paradigm, Protocol
+from realfeatures.experiment.vocabulary import Protocol
 from realfeatures.science import evaluation, paradigms, synthesis
 from realfeatures.science import loss_curves as curves
 from realfeatures.science import probe as probing
 from realfeatures.science import transfer as transfer_matrix
 from realfeatures.science.artifacts import (
-    InputDir,
+    Artifact,
     OutputDir,
-    read_manifest,
-    write_json,
 )
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import (
-    ImageSet,
     Split,
     load_split,
     save_split,
@@ -61,52 +56,52 @@ class Outcome:
 
 def prepare_data(config: DataConfig, *, run: Run, images: OutputDir) -> Outcome:  # noqa: ARG001 - as every stage
     """Decode a data source once into one uint8 artifact with a train and a test split."""
-    splits = load_source(config)
-    save_split(images, "train", splits.train)
-    save_split(images, "test", splits.test)
-    return Outcome("image_set", {"classes": list(splits.train.classes)})
+    sets = load_source(config)
+    for split, found in sets.items():
+        save_split(images, split, found)
+    return Outcome("image_set", {"classes": list(sets["train"].classes)})
 
 
-def pretrain(config: PretrainConfig, *, run: Run, train_set: InputDir, encoder: OutputDir) -> Outcome:
+def pretrain(config: PretrainConfig, *, run: Run, train_set: Artifact, encoder: OutputDir) -> Outcome:
     """Train an encoder in the paradigm that its configuration names."""
-    trained = paradigms.pretrain(config, _images(train_set, "train"), run)
+    trained = paradigms.pretrain(config, load_split(train_set, "train"), run)
     trained.save(encoder)
     return Outcome("encoder", paradigms.attributes_of(config, trained.shape), {"history": trained.history})
 
 
-def at_timestep(config: TimestepConfig, *, run: Run, encoder: InputDir, moved: OutputDir) -> Outcome:  # noqa: ARG001
+def at_timestep(config: TimestepConfig, *, run: Run, encoder: Artifact, moved: OutputDir) -> Outcome:  # noqa: ARG001
     """Read a diffusion encoder at another timestep."""
     return Outcome("encoder", paradigms.at_timestep(encoder, config.timestep, moved))
 
 
 def match_representations(
-    config: MatchingConfig, *, run: Run, source: InputDir, natural: InputDir, images: OutputDir
+    config: MatchingConfig, *, run: Run, source: Artifact, natural: Artifact, images: OutputDir
 ) -> Outcome:
     """Make D_R or D_NR: other images with the source's representations of the natural ones."""
     encoder = paradigms.load_encoder(source, run)
-    return _save(synthesis.match_representations(config, encoder, _images(natural, "train"), run), images)
+    return _save(synthesis.match_representations(config, encoder, load_split(natural, "train"), run), images)
 
 
 def perturb_towards_targets(
-    config: TargetedConfig, *, run: Run, source: InputDir, natural: InputDir, images: OutputDir
+    config: TargetedConfig, *, run: Run, source: Artifact, natural: Artifact, images: OutputDir
 ) -> Outcome:
     """Make D_rand or D_det: natural images perturbed towards, and labelled with, other classes."""
-    classifier = probing.load_classifier(source, source, run)
-    return _save(synthesis.perturb_towards_targets(config, classifier, _images(natural, "train"), run), images)
+    classifier = probing.load_classifier(source, run)
+    return _save(synthesis.perturb_towards_targets(config, classifier, load_split(natural, "train"), run), images)
 
 
 def relabel(
-    config: RelabellingConfig, *, run: Run, natural: InputDir, labelled: InputDir, images: OutputDir
+    config: RelabellingConfig, *, run: Run, natural: Artifact, labelled: Artifact, images: OutputDir
 ) -> Outcome:
     """Give natural images another set's labels, or their own, shuffled."""
-    found = synthesis.relabel(config, _images(natural, "train"), _images(labelled, "train"), run)
+    found = synthesis.relabel(config, load_split(natural, "train"), load_split(labelled, "train"), run)
     save_split(images, "train", found)
     return Outcome("image_set", {"classes": list(found.classes)})
 
 
-def linear_probe(config: ProbeConfig, *, run: Run, encoder: InputDir, train_set: InputDir, probe: OutputDir) -> Outcome:
+def linear_probe(config: ProbeConfig, *, run: Run, encoder: Artifact, train_set: Artifact, probe: OutputDir) -> Outcome:
     """Fit a linear classifier on a frozen encoder's representations of a labelled set."""
-    trained = probing.fit(config, paradigms.load_encoder(encoder, run), _images(train_set, "train"), run)
+    trained = probing.fit(config, paradigms.load_encoder(encoder, run), load_split(train_set, "train"), run)
     trained.save(probe)
     return Outcome("probe", {}, {"history": trained.history})
 
@@ -115,90 +110,61 @@ def attack(
     config: AttackConfig,
     *,
     run: Run,
-    encoder: InputDir,
-    probe: InputDir,
-    test_set: InputDir,
+    encoder: Artifact,
+    probe: Artifact,
+    test_set: Artifact,
     result: OutputDir,
 ) -> Outcome:
     """Measure clean and robust accuracy of a probed encoder, on natural test images or on a robust set's."""
-    model = probing.load_classifier(encoder, probe, run)
+    model = probing.load_classifier(encoder, run, probe=probe)
     split: Split = "test" if config.protocol is Protocol.NATURAL else "train"
-    measured = evaluation.evaluate(config, model, _images(test_set, split), run)
+    measured = evaluation.evaluate(config, model, load_split(test_set, split), run)
     measured.save(result)
     return Outcome("attack", {}, measured.record)
 
 
 def nearest_neighbours(
-    config: KNNConfig, *, run: Run, encoder: InputDir, train_set: InputDir, test_set: InputDir, result: OutputDir
+    config: KNNConfig, *, run: Run, encoder: Artifact, train_set: Artifact, test_set: Artifact, result: OutputDir
 ) -> Outcome:
     """Measure clean accuracy by the nearest training images, without any training."""
     measured = evaluation.evaluate_neighbours(
-        config, paradigms.load_encoder(encoder, run), _images(train_set, "train"), _images(test_set, "test"), run
+        config, paradigms.load_encoder(encoder, run), load_split(train_set, "train"), load_split(test_set, "test"), run
     )
     measured.save(result)
     return Outcome("attack", {}, measured.record)
 
 
 def transfer(
-    config: TransferConfig,
-    *,
-    run: Run,
-    test_set: InputDir,
-    result: OutputDir,
-    supervised: InputDir | None = None,
-    contrastive: InputDir | None = None,
-    contrastive_probe: InputDir | None = None,
-    masked: InputDir | None = None,
-    masked_probe: InputDir | None = None,
-    diffusion: InputDir | None = None,
-    diffusion_probe: InputDir | None = None,
+    config: TransferConfig, *, run: Run, test_set: Artifact, result: OutputDir, **classifiers: Artifact
 ) -> Outcome:
-    """Attack each paradigm's classifier and count what the others make of its adversarial images."""
-    given = {
-        Paradigm.SUPERVISED: (supervised, supervised),
-        Paradigm.CONTRASTIVE: (contrastive, contrastive_probe),
-        Paradigm.MASKED: (masked, masked_probe),
-        Paradigm.DIFFUSION: (diffusion, diffusion_probe),
-    }
-    models: dict[str, nn.Module] = {
-        paradigm: probing.load_classifier(encoder, probe, run)
-        for paradigm, (encoder, probe) in given.items()
-        if encoder is not None and probe is not None
-    }
-    found = transfer_matrix.measure(config, models, _images(test_set, "test"), run)
+    """Attack each paradigm's classifier and count what the others make of its adversarial images.
+
+    Args:
+        config: threat models, steps and how many images.
+        run: the stage's surroundings.
+        test_set: natural images.
+        result: takes what every classifier said of every image.
+        classifiers: `encoder_1`, `encoder_2` and so on, in the report's order, and `probe_1`, `probe_2` of those that
+            are not read by a head of their own.
+    """
+    models: dict[str, nn.Module] = {}
+    for number in range(1, 1 + sum(port.startswith("encoder_") for port in classifiers)):
+        encoder, probe = classifiers[f"encoder_{number}"], classifiers.get(f"probe_{number}")
+        models[paradigms.paradigm_of(encoder)] = probing.load_classifier(encoder, run, probe=probe)
+    found = transfer_matrix.measure(config, models, load_split(test_set, "test"), run)
     found.save(result)
     return Outcome("transfer", {}, {"transfer": found.rows})
 
 
 def loss_curves(
-    config: LossCurvesConfig, *, run: Run, encoder: InputDir, probe: InputDir, test_set: InputDir, result: OutputDir
+    config: LossCurvesConfig, *, run: Run, encoder: Artifact, probe: Artifact, test_set: Artifact, result: OutputDir
 ) -> Outcome:
     """Attack a contrastive encoder's loss and watch cross-entropy, and the other way round."""
-    model = probing.load_classifier(encoder, probe, run)
-    linear = cast(nn.Linear, model.head)
-    head = paradigms.load_projection_head(encoder, linear.in_features, run)
-    images = _images(test_set, "test").first(config.images).to(run.device)
-    rows = []
-    for attacked in curves.LOSSES:
-        found = curves.loss_curves(
-            model.encoder,
-            head,
-            linear,
-            images.images,
-            images.labels,
-            attacked=attacked,
-            threat=PGDConfig(norm=config.norm, epsilon=config.epsilon, step_size=config.step_size, steps=config.steps),
-            samples=config.samples,
-            augmentation=config.augmentation,
-            temperature=config.temperature,
-            generator=run.generator("views"),  # the same for both: their curves start at one point
-            batch_size=config.batch_size,
-        )
-        attack_of = {"norm": config.norm.value, "epsilon": config.epsilon, "step_size": config.step_size}
-        step = list(range(config.steps + 1))
-        rows.append({"attacked": attacked, **attack_of, "n": len(images), "step": step, **found})
-    write_json(result / "loss_curves.json", rows)
-    return Outcome("loss_curves", {}, {"loss_curves": rows})
+    model = probing.load_classifier(encoder, run, probe=probe)
+    head = paradigms.load_projection_head(encoder, cast(nn.Linear, model.head).in_features, run)
+    found = curves.measure(config, model, head, load_split(test_set, "test"), run)
+    found.save(result)
+    return Outcome("loss_curves", {}, {"loss_curves": found.rows})
 
 
 STAGES: dict[str, Callable[..., Outcome]] = {
@@ -218,11 +184,6 @@ STAGES: dict[str, Callable[..., Outcome]] = {
     )
 }
 """Every stage by the name that a cell calls it by."""
-
-
-def _images(folder: Path, split: Split) -> ImageSet:
-    classes = tuple(read_manifest(folder, kind="image_set")["attributes"]["classes"])
-    return load_split(folder, split, classes=classes)
 
 
 def _save(crafted: synthesis.Crafted, folder: OutputDir) -> Outcome:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from realfeatures.experiment.config import MatchingConfig, RelabellingConfig, TargetedConfig
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.pgd import ascend, ball, targeted
+from realfeatures.science.attacks.pgd import Ball, ascend, targeted
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float, to_uint8
 
@@ -37,18 +37,39 @@ class Crafted:
     summary: dict[str, float]
 
 
-def match_representations(config: MatchingConfig, encoder: nn.Module, natural: ImageSet, run: Run) -> Crafted:
+def match_representations(
+    config: MatchingConfig, encoder: nn.Module, natural: ImageSet, run: Run | None = None
+) -> Crafted:
     """Return images whose representations are those of the natural ones, started at other natural images.
 
     For each (x, y): minimise ||g(x') - g(x)||_2 from x' = x0, a random other training image or noise, by steps of
     normalised gradients, within [0, 1] and, if set, ||x' - x0||_2 <= delta; the label is y.
 
+    Args:
+        config: the steps, their bound and where they start.
+        encoder: g, frozen and in eval mode: images (N, C, H, W) float32 in [0, 1] -> representations (N, D).
+        natural: the pairs (x, y).
+        run: seed, device, checkpoint and progress; None: seed 0 on the CPU, and nothing is kept.
+
     Source: Ilyas et al. 2019, equation 6. Deviation: ref leaves g in train mode, so that BatchNorm's statistics
     drift for a thousand steps (generate_dataset.py:35).
+
+    Example: an encoder that forgets nothing leads back to the images themselves.
+        >>> import torch
+        >>> from realfeatures.experiment.config import MatchingConfig
+        >>> from realfeatures.science.data.images import ImageSet
+        >>> from realfeatures.science.synthesis import match_representations
+        >>> images = torch.randint(256, (6, 1, 4, 4), dtype=torch.uint8)
+        >>> natural = ImageSet(images, torch.arange(6) % 2, ("even", "odd"))
+        >>> config = MatchingConfig(step_size=0.05, steps=100, decay=True)
+        >>> crafted = match_representations(config, torch.nn.Flatten(), natural)
+        >>> (crafted.images.images.int() - images.int()).abs().max().item() < 8
+        True
     """
+    run = run or Run(seed=0)
     natural = natural.to(run.device)
     starts = _starts(config, natural, run)
-    region = ball(Norm.L2, config.delta or math.inf)
+    ball = Ball(Norm.L2, config.delta or math.inf)
     represent = run.mixed(encoder)
 
     def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
@@ -60,7 +81,7 @@ def match_representations(config: MatchingConfig, encoder: nn.Module, natural: I
             gap: Tensor = torch.linalg.vector_norm(represent(images) - wanted, dim=1)
             return gap
 
-        found = ascend(lambda x: -distance(x), start, centre=start, region=region, step_sizes=step_sizes)
+        found = ascend(lambda x: -distance(x), start, centre=start, ball=ball, step_sizes=step_sizes)
         crafted = to_uint8(found)
         quantised = _floats(crafted, run)
         with torch.no_grad():
@@ -75,13 +96,35 @@ def match_representations(config: MatchingConfig, encoder: nn.Module, natural: I
     return Crafted(ImageSet(images, natural.labels.cpu(), natural.classes), summary)
 
 
-def perturb_towards_targets(config: TargetedConfig, classifier: nn.Module, natural: ImageSet, run: Run) -> Crafted:
+def perturb_towards_targets(
+    config: TargetedConfig, classifier: nn.Module, natural: ImageSet, run: Run | None = None
+) -> Crafted:
     """Return D_rand or D_det: natural images perturbed towards a class, which becomes their label.
+
+    Args:
+        config: the ball, the steps in it and how the classes are chosen.
+        classifier: frozen and in eval mode: images (N, C, H, W) float32 in [0, 1] -> logits (N, K).
+        natural: the images, of K classes.
+        run: seed, device, checkpoint and progress; None: seed 0 on the CPU, and nothing is kept.
 
     Source: Ilyas et al. 2019, section 3.2. D_rand's classes are uniformly random and may be the image's own, as there:
     a tenth of the labels then carries robust features too, and none of them is favoured. D_det's are the next ones,
-    y + 1 mod C: what is left of an image's own features then speaks against its label.
+    y + 1 mod K: what is left of an image's own features then speaks against its label.
+
+    Example: a linear classifier, whose every image is taken for the next class.
+        >>> import torch
+        >>> from realfeatures.experiment.config import TargetedConfig
+        >>> from realfeatures.science.data.images import ImageSet
+        >>> from realfeatures.science.synthesis import perturb_towards_targets
+        >>> classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).requires_grad_(False)
+        >>> images = torch.randint(64, 192, (6, 1, 4, 4), dtype=torch.uint8)
+        >>> natural = ImageSet(images, torch.arange(6) % 3, ("a", "b", "c"))
+        >>> config = TargetedConfig(norm="L2", epsilon=2, step_size=0.2, steps=40, targets="next")
+        >>> crafted = perturb_towards_targets(config, classifier, natural)
+        >>> crafted.images.labels.tolist(), crafted.summary["target_rate"]
+        ([1, 2, 0, 1, 2, 0], 1.0)
     """
+    run = run or Run(seed=0)
     natural = natural.to(run.device)
     generator = run.generator("targets")
     classify = run.mixed(classifier)
@@ -97,7 +140,7 @@ def perturb_towards_targets(config: TargetedConfig, classifier: nn.Module, natur
             targeted(classify, aim),
             start,
             centre=start,
-            region=ball(config.norm, config.epsilon),
+            ball=Ball(config.norm, config.epsilon),
             step_sizes=step_sizes,
         )
         crafted = to_uint8(found)

@@ -120,7 +120,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
     return adam(
         parameters,
         lr=config.learning_rate,
-        betas=(config.momentum, config.second_beta),
+        betas=(config.first_beta, config.second_beta),
         weight_decay=config.weight_decay,
         fused=True,
     )

@@ -1,16 +1,19 @@
-"""Transfer between classifiers: PGD on each of them, and what the others make of its adversarial images (E5)."""
+"""Transfer between classifiers: PGD on each of them, and what the others make of its adversarial images (E5).
+
+Source: the split into same and different mistakes is Waseda et al. 2023 (arXiv 2112.14337).
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from realfeatures.experiment.config import PGDConfig, ThreatModel, TransferConfig
+from realfeatures.experiment.config import ThreatModel, TransferConfig
 from realfeatures.science.artifacts import OutputDir, save_tensors
-from realfeatures.science.attacks.pgd import pgd, untargeted
-from realfeatures.science.attacks.transfer import transfer_counts
+from realfeatures.science.attacks.pgd import Ball, pgd
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 
@@ -21,7 +24,7 @@ class TransferMatrix:
 
     Attributes:
         rows: one for each source, target and threat model: their names, norm, epsilon and the counts of
-            `attacks.transfer.transfer_counts`.
+            `transfer_counts`.
         predictions: by name: `clean` (targets, n) and for each source and threat model (targets, n), int16.
     """
 
@@ -65,21 +68,47 @@ def measure(config: TransferConfig, models: Mapping[str, nn.Module], test_set: I
     return TransferMatrix(rows, predictions)
 
 
+def transfer_counts(
+    clean_source: Tensor, clean_target: Tensor, attacked_source: Tensor, attacked_target: Tensor, labels: Tensor
+) -> dict[str, int]:
+    """Count images by what source and target make of them before and after an attack on the source.
+
+    Args:
+        clean_source: (N,) the class that the source takes each clean image for.
+        clean_target: (N,) the same of the target.
+        attacked_source: (N,) the class that the source takes its own adversarial images for.
+        attacked_target: (N,) the class that the target takes these same images for.
+        labels: (N,) the right classes.
+
+    Returns:
+        n: images that both classify correctly when clean, and whose adversarial image fools the source.
+        transferred: of these, fool the target too; the sum of same_mistake (both say the same wrong class) and
+        different_mistake.
+    """
+    counted = (clean_source == labels) & (clean_target == labels) & (attacked_source != labels)
+    transferred = counted & (attacked_target != labels)
+    same = transferred & (attacked_target == attacked_source)
+    return {
+        "n": int(counted.sum()),
+        "transferred": int(transferred.sum()),
+        "same_mistake": int(same.sum()),
+        "different_mistake": int((transferred & ~same).sum()),
+    }
+
+
 def _attack(
     config: TransferConfig, model: nn.Module, images: ImageSet, threat: ThreatModel, generator: torch.Generator
 ) -> list[Tensor]:
-    attack = PGDConfig(
-        norm=threat.norm,
-        epsilon=threat.epsilon,
-        step_size=config.relative_step_size * threat.epsilon,
+    attack = partial(
+        pgd,
+        model,
+        ball=Ball(threat.norm, threat.epsilon),
         steps=config.steps,
+        step_size=config.relative_step_size * threat.epsilon,
+        generator=generator,
     )
-    batches = zip(
-        torch.split(images.images, config.batch_size), torch.split(images.labels, config.batch_size), strict=True
-    )
-    return [
-        pgd(untargeted(model, labels), to_float(batch), threat=attack, generator=generator) for batch, labels in batches
-    ]
+    batches = torch.split(images.images, config.batch_size), torch.split(images.labels, config.batch_size)
+    return [attack(to_float(batch), labels) for batch, labels in zip(*batches, strict=True)]
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ first one's stays.
 """
 
 import logging
-import secrets
 import shutil
 from pathlib import Path
 
@@ -16,7 +15,7 @@ from realfeatures.errors import (
     StorageError,
 )
 from realfeatures.experiment.config import DataConfig
-from realfeatures.science.artifacts import commit, read_manifest
+from realfeatures.science.artifacts import beside, commit, read_manifest
 from realfeatures.store.archives import pack, unpack
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.data import provide
@@ -51,7 +50,7 @@ class CellStore:
         Raises:
             StorageError: the server refuses or cannot be reached.
         """
-        packed = _beside(folder)
+        packed = beside(folder)
         try:
             pack(folder, packed)
             self.objects.put(packed, _artifact(address), overwrite=False)
@@ -70,7 +69,7 @@ class CellStore:
         Raises:
             StorageError: the server refuses or cannot be reached, or the disk cannot be written.
         """
-        packed, folder = _beside(destination), _beside(destination)
+        packed, folder = beside(destination), beside(destination)
         try:
             self.objects.get(_artifact(address), packed)
             unpack(packed, folder)
@@ -143,7 +142,3 @@ def _require_address(folder: Path, address: str) -> None:
 
 def _artifact(address: str) -> str:
     return f"{CELLS}{address}.tar"
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}")

@@ -9,9 +9,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 
-from realfeatures.errors import CorruptObjectError, MissingObjectError, StorageError
-from realfeatures.science.artifacts import sha256_of, storage_errors
-from realfeatures.store.failures import attempt
+from realfeatures.errors import CorruptObjectError, MissingObjectError, StorageError, attempt
+from realfeatures.science.artifacts import beside, sha256_of, storage_errors
+from realfeatures.store.failures import passes, reason, told
 from realfeatures.store.settings import (
     LOCATION_VARIABLE,
     Patience,
@@ -137,7 +137,7 @@ class ObjectStore:
         """
         with storage_errors(path):
             path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+        temporary = beside(path)
         try:
             self._attempt(f"get {key}", lambda: self._download(key, temporary, progress))
             with storage_errors(path):
@@ -177,7 +177,14 @@ class ObjectStore:
         self._attempt(f"delete {key}", lambda: self._plain.remove_object(self.settings.bucket, self._name(key)))
 
     def _attempt(self, what: str, action: Callable[[], Any]) -> Any:
-        return attempt(what, action, settings=self.settings, patience=self.patience)
+        return attempt(
+            f"store: {what}",
+            action,
+            retries=self.patience,
+            passes=passes,
+            reason=reason,
+            told=lambda error: told(error, what, self.settings),
+        )
 
     def _name(self, key: str) -> str:
         return self.settings.prefix + key

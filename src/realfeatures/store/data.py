@@ -5,15 +5,13 @@ downloaded here.
 """
 
 import logging
-import secrets
 import shutil
 
 from realfeatures.errors import ConfigError, DataError, MissingObjectError
 from realfeatures.experiment.config import DataConfig
-from realfeatures.science.artifacts import storage_errors
-from realfeatures.science.data.decoded import cache_folder, find
+from realfeatures.science.artifacts import beside, storage_errors
+from realfeatures.science.data.decoded import CacheEntry, cache_folder, find
 from realfeatures.science.data.sources import (
-    CacheEntry,
     cache_entry,
     load_source,
     pin_source,
@@ -40,7 +38,7 @@ def mirror(config: DataConfig, objects: ObjectStore, *, progress: Progress = no_
         raise ConfigError(f"data {config.source}: ships inside a library, so that every machine has it")
     if not entry.complete:
         load_source(pinned)  # downloads it
-    packed = cache_folder() / f".{secrets.token_hex(8)}.tar"
+    packed = beside(cache_folder() / "packed")
     try:
         pack(cache_folder(), packed, files=entry.files)
         # Another copy of the same pictures was decoded by another version of Pillow, and is of no use to this one.
@@ -64,8 +62,7 @@ def provide(config: DataConfig, objects: ObjectStore) -> None:
     entry = cache_entry(config)
     if entry is None or entry.complete:
         return
-    place = cache_folder() / f".{secrets.token_hex(8)}"
-    packed = place.with_suffix(".tar")
+    place, packed = beside(cache_folder() / "unpacked"), beside(cache_folder() / "packed")
     try:
         logger.info("data %s: comes from %s", config.source, objects.settings.location)
         objects.get(_key(entry), packed)

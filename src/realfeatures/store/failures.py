@@ -1,15 +1,7 @@
 """What can go wrong between here and an object store: what is tried again, and the one line for everything else."""
 
-import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
-
 from realfeatures.errors import MissingObjectError, StorageError, StoreUnavailableError
-from realfeatures.store.settings import Patience, Settings
-
-logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
+from realfeatures.store.settings import Settings
 
 BUSY = {"InternalError", "SlowDown", "ServiceUnavailable", "RequestTimeout", "Throttling", "OperationAborted"}
 """S3's codes for what may go well the next time."""
@@ -25,49 +17,7 @@ REMEDIES = {
 MISSING = {"NoSuchKey", "NoSuchObject"}
 
 
-def attempt(what: str, action: Callable[[], Result], *, settings: Settings, patience: Patience) -> Result:
-    """Return what `action` returns; after an error that may pass, try again, with growing and random pauses.
-
-    Args:
-        what: is done, for the error and the log, such as `get data/pets.tar`.
-        action: may be called several times.
-        settings: of the store, for the error.
-        patience: how often.
-
-    Raises:
-        MissingObjectError: there is no such object.
-        StoreUnavailableError: the server cannot be reached or keeps failing.
-        StorageError: the server refuses.
-    """
-    from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
-
-    retrying = Retrying(
-        stop=stop_after_attempt(patience.attempts),
-        wait=wait_exponential_jitter(
-            multiplier=patience.first_pause_seconds,
-            max=patience.longest_pause_seconds,
-            jitter=patience.first_pause_seconds,
-        ),
-        retry=retry_if_exception(_passes),
-        before_sleep=lambda state: _log_retry(what, state),
-        reraise=True,
-    )
-    try:
-        return retrying(action)
-    except Exception as error:
-        told = _told(error, what, settings)
-        if told is None:
-            raise
-        raise told from None
-
-
-def _log_retry(what: str, state: Any) -> None:
-    pause = state.next_action.sleep if state.next_action else 0.0
-    error = state.outcome.exception() if state.outcome else None
-    logger.warning("store: %s failed (%s); tries again in %.0f s", what, _reason(error), pause)
-
-
-def _passes(error: BaseException) -> bool:
+def passes(error: BaseException) -> bool:
     """Return whether an error may be gone the next time."""
     from minio.error import InvalidResponseError, S3Error, ServerError
     from urllib3.exceptions import HTTPError
@@ -80,7 +30,7 @@ def _passes(error: BaseException) -> bool:
     return isinstance(error, HTTPError | InvalidResponseError | ConnectionError | TimeoutError)
 
 
-def _told(error: Exception, what: str, settings: Settings) -> StorageError | None:
+def told(error: Exception, what: str, settings: Settings) -> StorageError | None:
     """Return an error of the server or of the way there as a line for a person; None for any other."""
     from minio.error import InvalidResponseError, S3Error, ServerError
     from urllib3.exceptions import HTTPError
@@ -93,16 +43,14 @@ def _told(error: Exception, what: str, settings: Settings) -> StorageError | Non
             return StorageError(f"{where}: the server is full ({error.code}); free some space there and run again")
         if error.code in REMEDIES:
             return StorageError(f"{where}: {REMEDIES[error.code]}")
-    if _passes(error) or isinstance(error, ServerError):
-        return StoreUnavailableError(
-            f"{where}: {_reason(error)}; see that the server runs and has space, and run again"
-        )
+    if passes(error) or isinstance(error, ServerError):
+        return StoreUnavailableError(f"{where}: {reason(error)}; see that the server runs and has space, and run again")
     if isinstance(error, S3Error | InvalidResponseError | HTTPError):
-        return StorageError(f"{where}: {_reason(error)}; check the store's address and rights")
+        return StorageError(f"{where}: {reason(error)}; check the store's address and rights")
     return None
 
 
-def _reason(error: BaseException | None) -> str:
+def reason(error: BaseException) -> str:
     """Return in a few words what went wrong, without anything that a request carries."""
     from minio.error import S3Error
     from urllib3.exceptions import (
@@ -129,7 +77,7 @@ def _reason(error: BaseException | None) -> str:
     return f"the server answered with status {status}" if status else "the connection broke"
 
 
-def _status(error: BaseException | None) -> int:
+def _status(error: BaseException) -> int:
     """Return the HTTP status that an error carries, 0 where there is none."""
     response = getattr(error, "response", None)
     value = getattr(response, "status", None) or getattr(error, "status_code", None) or getattr(error, "_code", None)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ConfigError, Retries
 
 LOCATION_VARIABLE = "REALFEATURES_STORE"
 ENDPOINT_VARIABLE = "AWS_ENDPOINT_URL"
@@ -22,17 +22,13 @@ _LOCATION = re.compile(r"s3://(?P<bucket>[a-z0-9][a-z0-9.-]{1,61}[a-z0-9])(?:/(?
 """Bucket names: AWS, "Bucket naming rules"."""
 
 
-@dataclass(frozen=True)
-class Patience:
+@dataclass(frozen=True, kw_only=True)
+class Patience(Retries):
     """How long an operation is tried."""
 
     connect_seconds: float = 10.0
     read_seconds: float = 60.0
     """Without a byte; chosen: a busy server may take long over the last part of a large object."""
-    attempts: int = 7
-    """With pauses of 1, 2, 4, ... 32 seconds between them: about a minute, in which a server restarts."""
-    first_pause_seconds: float = 1.0
-    longest_pause_seconds: float = 32.0
 
 
 @dataclass(frozen=True)

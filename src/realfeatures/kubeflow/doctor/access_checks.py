@@ -3,9 +3,10 @@
 from collections.abc import Iterable
 from typing import Any
 
+from realfeatures.errors import MissingError
 from realfeatures.kubeflow.doctor.findings import Finding, ok, problem
 from realfeatures.kubeflow.doctor.need import Need, Right
-from realfeatures.kubeflow.server.kubernetes_api import Cluster, MissingError, ask
+from realfeatures.kubeflow.server.kubernetes_api import Cluster, ask
 
 KEYS = {"accesskey", "secretkey"}
 """Of the store's secret; the names that Kubeflow's own has."""

@@ -1,6 +1,6 @@
 """Checks of a cluster: is there room for the largest pod of a run, and is its image there."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
@@ -10,8 +10,7 @@ from realfeatures.kubeflow.doctor.findings import (
     problem,
     unknown,
 )
-from realfeatures.kubeflow.doctor.need import Need, Toleration
-from realfeatures.kubeflow.doctor.quantities import number
+from realfeatures.kubeflow.doctor.need import Need, number
 from realfeatures.kubeflow.server.kubernetes_api import Cluster, ask
 
 BARRING = ("NoSchedule", "NoExecute")
@@ -25,10 +24,9 @@ def check_nodes(cluster: Cluster, need: Need) -> Finding:
     nodes = [node for node in ask("nodes", cluster.core.list_node).items if _is_ready(node)]
     if not nodes:
         return problem("nodes", "none is ready", "kubectl get nodes")
-    wanted = need.accelerator
-    having = {node.metadata.name: int(_allocatable(node, wanted)) for node in nodes if wanted}
-    if wanted and not any(having.values()):
-        return problem("nodes", f"no node has {wanted}", "install the device plugin, or use --profile cpu")
+    accelerators = _accelerators(nodes, need.accelerator) if need.accelerator else {}
+    if need.accelerator and not accelerators:
+        return problem("nodes", f"no node has {need.accelerator}", "install the device plugin, or use --profile cpu")
     obstacles = {node.metadata.name: list(_obstacles(node, need)) for node in nodes}
     if all(obstacles.values()):
         named = "; ".join(f"{name}: {', '.join(why)}" for name, why in sorted(obstacles.items())[:NAMED])
@@ -37,9 +35,8 @@ def check_nodes(cluster: Cluster, need: Need) -> Finding:
             f"none takes a pod of {_words(need)} ({named})",
             "use --profile-set with cpu, memory, node_selector or tolerations that fit, or add a node",
         )
-    if wanted:
-        some = sorted(name for name, count in having.items() if count)
-        return ok("nodes", f"{sum(having.values())} {wanted} on {', '.join(some)}")
+    if accelerators:
+        return ok("nodes", f"{sum(accelerators.values())} {need.accelerator} on {', '.join(sorted(accelerators))}")
     cores = sum(_allocatable(node, "cpu") for node in nodes)
     fitting = sum(not why for why in obstacles.values())
     return ok("nodes", f"{len(nodes)} ready, {cores:g} cores; {fitting} of them take a pod of {_words(need)}")
@@ -87,13 +84,13 @@ def check_limits(cluster: Cluster, need: Need) -> Finding:
     """Return whether the namespace's limit ranges allow the largest pod."""
     found = ask("limits", cluster.core.list_namespaced_limit_range, need.namespace).items
     for limits in found:
-        for one in limits.spec.limits:
-            conflict = _conflict(one, need) if one.type in ("Container", "Pod") else None
+        for limit in limits.spec.limits:
+            conflict = _conflict(limit, need) if limit.type in ("Container", "Pod") else None
             if conflict:
                 name, bound, word = conflict
                 return problem(
                     "limits",
-                    f"{limits.metadata.name} wants {word} {bound} of {name} for a {one.type.lower()}",
+                    f"{limits.metadata.name} wants {word} {bound} of {name} for a {limit.type.lower()}",
                     f"use --profile-set {name}={bound}, or change the limit",
                 )
     return ok("limits", ", ".join(one.metadata.name for one in found) or "none is set")
@@ -125,20 +122,24 @@ def _obstacles(node: Any, need: Need) -> Iterator[str]:
     if node.spec is not None and node.spec.unschedulable:
         yield "is cordoned"
     labels = node.metadata.labels or {}
-    for name, value in need.node_selector.items():
-        if labels.get(name) != value:
-            yield f"no label {name}={value}"
+    yield from (f"no label {name}={value}" for name, value in need.node_selector.items() if labels.get(name) != value)
+    yield from (f"taint {taint.key}" for taint in _barring_taints(node, need))
+    allocatable = node.status.allocatable or {}
+    yield from (
+        f"{name} {allocatable.get(name, 0)}" for name, wanted in need.pod.items() if wanted > _allocatable(node, name)
+    )
+
+
+def _barring_taints(node: Any, need: Need) -> Iterator[Any]:
     for taint in (node.spec and node.spec.taints) or ():
-        if taint.effect in BARRING and not any(_tolerates(one, taint) for one in need.tolerations):
-            yield f"taint {taint.key}"
-    for name, wanted in need.pod.items():
-        if wanted > _allocatable(node, name):
-            yield f"{name} {(node.status.allocatable or {}).get(name, 0)}"
+        if taint.effect in BARRING and not any(toleration.accepts(taint) for toleration in need.tolerations):
+            yield taint
 
 
-def _tolerates(toleration: Toleration, taint: Any) -> bool:
-    same_value = toleration.operator == "Exists" or toleration.value == (taint.value or "")
-    return (toleration.key, toleration.effect) == (taint.key, taint.effect) and same_value
+def _accelerators(nodes: Iterable[Any], resource: str) -> dict[str, int]:
+    """Return how many accelerators each node has that has any, by the node's name."""
+    counts = {node.metadata.name: int(_allocatable(node, resource)) for node in nodes}
+    return {name: count for name, count in counts.items() if count}
 
 
 def _words(need: Need) -> str:
@@ -146,7 +147,7 @@ def _words(need: Need) -> str:
     return ", ".join([*words, f"1 {need.accelerator}"] if need.accelerator else words)
 
 
-def _allocatable(node: Any, name: str | None) -> Decimal:
+def _allocatable(node: Any, name: str) -> Decimal:
     return number((node.status.allocatable or {}).get(name, 0))
 
 

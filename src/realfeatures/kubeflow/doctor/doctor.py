@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from realfeatures.errors import ForbiddenError
 from realfeatures.kubeflow.doctor import access_checks as access
 from realfeatures.kubeflow.doctor import capacity_checks as capacity
 from realfeatures.kubeflow.doctor.findings import (
@@ -20,7 +21,7 @@ from realfeatures.kubeflow.doctor.findings import (
 from realfeatures.kubeflow.doctor.need import Need
 from realfeatures.kubeflow.server.connection import ENDPOINT_VARIABLE, Connection, is_named
 from realfeatures.kubeflow.server.kubeflow_api import LEAST_RELEASE, Kubeflow, release_of
-from realfeatures.kubeflow.server.kubernetes_api import Cluster, ForbiddenError
+from realfeatures.kubeflow.server.kubernetes_api import Cluster
 
 KUBERNETES_CHECKS: dict[str, Callable[[Cluster, Need], Finding]] = {
     "kubernetes": access.check_version,

@@ -4,8 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
 
-from realfeatures.errors import RealFeaturesError
-from realfeatures.kubeflow.server.kubernetes_api import ForbiddenError, NoClusterError
+from realfeatures.errors import ForbiddenError, NoClusterError, RealFeaturesError
 
 
 class Outcome(StrEnum):

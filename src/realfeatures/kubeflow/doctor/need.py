@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
-from typing import NamedTuple, Protocol
+from typing import Any, Literal, NamedTuple
 
-from realfeatures.kubeflow.doctor.quantities import number
+from realfeatures.experiment.vocabulary import Config
 
 
 class Right(NamedTuple):
@@ -31,17 +31,18 @@ PODS_OF_KUBEFLOW = (
 (kubeflow/pipelines, manifests/kustomize/base/pipeline/pipeline-runner-role.yaml). The plain Job's needs nothing."""
 
 
-class Toleration(Protocol):
-    """A taint that the pods put up with, as a profile has it."""
+class Toleration(Config):
+    """A taint that the pods put up with."""
 
-    @property
-    def key(self) -> str: ...  # noqa: D102
-    @property
-    def operator(self) -> str: ...  # noqa: D102
-    @property
-    def value(self) -> str: ...  # noqa: D102
-    @property
-    def effect(self) -> str: ...  # noqa: D102
+    key: str
+    operator: Literal["Exists", "Equal"] = "Exists"
+    value: str = ""
+    effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] = "NoSchedule"
+
+    def accepts(self, taint: Any) -> bool:
+        """Return whether this is about a node's taint, a V1Taint."""
+        same_value = self.operator == "Exists" or self.value == (taint.value or "")
+        return (self.key, self.effect) == (taint.key, taint.effect) and same_value
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,3 +74,11 @@ class Need:
         """What the largest pod requests, which is its limit, too: cores, bytes, pieces."""
         wanted = {"cpu": number(self.cpu), "memory": number(self.memory)}
         return {**wanted, self.accelerator: number("1")} if self.accelerator else wanted
+
+
+def number(quantity: Any) -> Decimal:
+    """Return one of Kubernetes' quantities, such as 500m or 4Gi, in its base unit: cores, bytes, pieces."""
+    from kubernetes.utils import parse_quantity
+
+    value: Decimal = parse_quantity(quantity)
+    return value

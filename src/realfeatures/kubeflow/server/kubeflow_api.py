@@ -4,23 +4,15 @@ kfp.Client finds the server and the credentials; the requests go through the gen
 kfp.Client's own have no time-out.
 """
 
-import logging
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
+from realfeatures.errors import ClusterError, ConflictError, MissingError, Retries, attempt
 from realfeatures.kubeflow.server.connection import Connection, connect
-from realfeatures.kubeflow.server.kubernetes_api import ClusterError, MissingError
-from realfeatures.kubeflow.server.refusals import (
-    ConflictError,
-    did_nothing,
-    passes,
-    pause_asked_for,
-    told,
-)
-
-logger = logging.getLogger(__name__)
+from realfeatures.kubeflow.server.refusals import asked_pause, did_nothing, passes, reason, told
 
 REQUEST_SECONDS = 30.0
 """chosen: of one request; uploading a pipeline makes the server parse it, which takes some seconds."""
@@ -213,39 +205,24 @@ class Kubeflow:
             MissingError, ForbiddenError, ConflictError: status 404, 401 or 403, 409.
             ClusterError: any other refusal, or no answer.
         """
-        return self._send(what, passes, request, *arguments, **named)
+        return self._attempt(what, passes, partial(request, *arguments, **named))
 
     def create(self, what: str, request: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
         """As `ask`, for what must not be made twice: tries again only where the server did nothing."""
-        return self._send(what, did_nothing, request, *arguments, **named)
+        return self._attempt(what, did_nothing, partial(request, *arguments, **named))
 
-    def _send(
-        self,
-        what: str,
-        again: Callable[[BaseException], bool],
-        request: Callable[..., Result],
-        *arguments: Any,
-        **named: Any,
-    ) -> Result:
-        from tenacity import Retrying, retry_if_exception, stop_after_attempt, wait_exponential_jitter
-
-        backoff = wait_exponential_jitter(multiplier=self.pause_seconds, jitter=self.pause_seconds)
-        retrying = Retrying(
-            stop=stop_after_attempt(ATTEMPTS),
-            wait=lambda state: max(backoff(state), pause_asked_for(state)),
-            retry=retry_if_exception(again),
-            before_sleep=lambda _state: logger.warning("%s: failed, tries again", what),
-            reraise=True,
+    def _attempt(self, what: str, passes: Callable[[BaseException], bool], request: Callable[..., Result]) -> Result:
+        # As a pair: the generated client silently drops a single number that is no int.
+        timeout = (self.request_seconds, self.request_seconds)
+        return attempt(
+            what,
+            partial(request, _request_timeout=timeout),
+            retries=Retries(attempts=ATTEMPTS, first_pause_seconds=self.pause_seconds),
+            passes=passes,
+            reason=reason,
+            told=lambda error: told(error, f"{self.host}: {what}"),
+            asked_pause=asked_pause,
         )
-        try:
-            # As a pair: the generated client silently drops a single number that is no int.
-            timeout = (self.request_seconds, self.request_seconds)
-            return retrying(request, *arguments, _request_timeout=timeout, **named)
-        except Exception as error:
-            line = told(error, f"{self.host}: {what}")
-            if line is None:
-                raise
-            raise line from None
 
     def _pipeline_id(self, name: str) -> str:
         import kfp_server_api as api

@@ -5,29 +5,13 @@ from collections.abc import Callable
 from functools import cached_property
 from typing import Any, TypeVar
 
-from realfeatures.errors import RealFeaturesError
+from realfeatures.errors import ClusterError, ForbiddenError, MissingError, NoClusterError, one_line
 from realfeatures.kubeflow.server.answers import ForeignAnswerError, require_json
 
 REQUEST_SECONDS = 10.0
 """chosen: of one request; a server that is well answers within one."""
 
 Result = TypeVar("Result")
-
-
-class ClusterError(RealFeaturesError):
-    """The cluster cannot be reached, or refuses."""
-
-
-class NoClusterError(ClusterError):
-    """No cluster is configured."""
-
-
-class MissingError(ClusterError):
-    """The cluster has no such thing."""
-
-
-class ForbiddenError(ClusterError):
-    """These credentials may not ask for it."""
 
 
 def connect(context: str | None = None) -> Any:
@@ -51,8 +35,9 @@ def connect(context: str | None = None) -> Any:
         else:
             config.load_incluster_config(client_configuration=settings)
     except (config.ConfigException, yaml.YAMLError, OSError, TypeError, ValueError, AttributeError) as error:
-        reason = " ".join(str(error).split())
-        raise NoClusterError(f"no cluster is configured ({reason}); set KUBECONFIG, or run inside a cluster") from None
+        raise NoClusterError(
+            f"no cluster is configured ({one_line(error)}); set KUBECONFIG, or run inside a cluster"
+        ) from None
     settings.retries = False  # the library's own are silent and slow
     settings.client_side_validation = False  # a server may leave out what the library's model requires
     api_client = client.ApiClient(settings)

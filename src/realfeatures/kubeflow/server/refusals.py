@@ -2,23 +2,16 @@
 
 import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from realfeatures.errors import ClusterError, ConflictError, ForbiddenError, MissingError, one_line
 from realfeatures.kubeflow.server.answers import ForeignAnswerError
 from realfeatures.kubeflow.server.connection import CertificateError
-from realfeatures.kubeflow.server.kubernetes_api import ClusterError, ForbiddenError, MissingError
-
-if TYPE_CHECKING:
-    from tenacity import RetryCallState
 
 TOO_MANY, UNAVAILABLE = 429, 503
 """Status codes of a server that did nothing."""
 LONGEST_PAUSE_SECONDS = 60.0
 """chosen: of what a server asks for by Retry-After; a person waits before the screen."""
-
-
-class ConflictError(ClusterError):
-    """The server has one of this name already."""
 
 
 def passes(error: BaseException) -> bool:
@@ -43,9 +36,8 @@ def did_nothing(error: BaseException) -> bool:
     return passes(error) and isinstance(_cause(error), NewConnectionError)
 
 
-def pause_asked_for(attempt: "RetryCallState") -> float:
+def asked_pause(error: BaseException) -> float:
     """Return how many seconds the server wants to be left alone (Retry-After), 0 where it says nothing."""
-    error = attempt.outcome.exception() if attempt.outcome else None
     headers = getattr(error, "headers", None) or {}
     text = str(headers.get("Retry-After", ""))
     return min(float(text), LONGEST_PAUSE_SECONDS) if text.isdigit() else 0.0
@@ -65,7 +57,7 @@ def told(error: Exception, where: str) -> ClusterError | None:
     if isinstance(error, CertificateError):
         return ClusterError(f"{where}: its certificate is not trusted; use --ca-cert")
     if isinstance(error, HTTPError | ConnectionError):
-        return ClusterError(f"{where}: no answer ({_reason(error)}); check --host and that the server runs")
+        return ClusterError(f"{where}: no answer ({reason(error)}); check --host and that the server runs")
     if isinstance(error, OSError):  # of the token's file, which is read for each request
         return ClusterError(f"{where}: --token-file cannot be read any more ({error.strerror})")
     if isinstance(error, ValueError):  # the generated client refuses a value that its model does not have
@@ -86,7 +78,7 @@ def _refusal(error: Any, where: str) -> ClusterError:
     if error.status in refusals:
         return refusals[error.status]()
     said = f", which says: {_message(error)}" if _message(error) else ""
-    return ClusterError(f"{where}: the server answered {error.status}{said}; see its log")
+    return ClusterError(f"{where}: {reason(error)}{said}; see its log")
 
 
 def _message(error: Any) -> str:
@@ -97,11 +89,12 @@ def _message(error: Any) -> str:
         return ""
     if not isinstance(content, dict):
         return ""
-    text = content.get("error_message") or content.get("message") or content.get("error")
-    return " ".join(str(text or "").split())[:300]
+    return one_line(content.get("error_message") or content.get("message") or content.get("error") or "")[:300]
 
 
-def _reason(error: BaseException) -> str:
+def reason(error: BaseException) -> str:
+    """Return in a few words what went wrong."""
+    from kfp_server_api import ApiException
     from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
 
     reasons: dict[type | tuple[type, ...], str] = {
@@ -109,6 +102,8 @@ def _reason(error: BaseException) -> str:
         NewConnectionError: "the connection is refused",
         (ConnectTimeoutError, ReadTimeoutError): "it takes too long",
     }
+    if isinstance(error, ApiException):
+        return f"the server answered {error.status}"
     cause = _cause(error)
     return next((text for kind, text in reasons.items() if isinstance(cause, kind)), "the connection broke")
 

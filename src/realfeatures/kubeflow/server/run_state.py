@@ -4,22 +4,23 @@ Kubeflow up to 2.17 tells the nodes of its workflow engine: of each task a drive
 and in it one named `executor` (kubeflow/pipelines, backend/src/v2/compiler/argocompiler). It tells no failure's reason.
 """
 
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realfeatures.errors import RealFeaturesError
+from realfeatures.errors import RunFailed, one_line
+from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
+from realfeatures.kubeflow.spec import levels
 
+POLL_SECONDS = 5.0
+"""chosen: between two looks at a run, whose shortest task takes longer."""
 FINISHED = {"SUCCEEDED", "FAILED", "CANCELED", "SKIPPED"}
 UNKNOWN = {None, "", "RUNTIME_STATE_UNSPECIFIED"}
 DRIVER = "-driver"
 """How the name of the node ends that prepares a task."""
 ENGINE = {"", "root", "executor"}
 """Names of nodes that are no task."""
-
-
-class RunFailed(RealFeaturesError):  # noqa: N818 - the run's, not this program's
-    """A run on Kubeflow ended without success."""
 
 
 @dataclass(frozen=True)
@@ -70,17 +71,11 @@ class RunState:
 def task_names(spec: Mapping[str, Any]) -> dict[str, TaskName]:
     """Return what a person reads on each task of a compiled pipeline, by its key; a key that two share names itself."""
     names: dict[str, TaskName] = {}
-
-    def visit(level: Mapping[str, Any], path: str) -> None:
-        for key, task in level["dag"]["tasks"].items():
+    for level in levels(spec) if spec else ():
+        for key, task in level.tasks.items():
+            text = " / ".join([*level.path, task["taskInfo"]["name"]])
             component = spec["components"][task["componentRef"]["name"]]
-            text = path + task["taskInfo"]["name"]
             names[key] = TaskName(key if key in names else text, "dag" in component)
-            if "dag" in component:
-                visit(component, f"{text} / ")
-
-    if spec:
-        visit(spec["root"], "")
     return names
 
 
@@ -98,6 +93,21 @@ def state_of(run: Any, names: Mapping[str, TaskName]) -> RunState:
     )
 
 
+def watch(kubeflow: Kubeflow, run_id: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[RunState]:
+    """Yield the run's state every few seconds, the last one when it is finished.
+
+    Raises:
+        ClusterError: the server refuses, or does not answer for longer than a request is tried.
+    """
+    run = kubeflow.get_run(run_id)
+    names = task_names(kubeflow.pipeline_spec(run))
+    while not (state := state_of(run, names)).finished:
+        yield state
+        pause(POLL_SECONDS)
+        run = kubeflow.get_run(run_id)
+    yield state
+
+
 def require_success(state: RunState) -> None:
     """Refuse a run that ended without success.
 
@@ -106,14 +116,20 @@ def require_success(state: RunState) -> None:
     """
     if state.state == "SUCCEEDED":
         return
-    failed = [task for task in state.steps if task.state == "FAILED"] or [
-        task for task in state.tasks if task.state == "FAILED"
-    ]
-    told = next((task for task in failed if task.error), failed[0] if failed else None)
-    where = f" in task {told.name!r}" if told else ""
-    more = f" and {len(failed) - 1} more" if len(failed) > 1 else ""
-    why = (told.error if told else "") or state.error or "the reason is in the task's log"
-    raise RunFailed(f"run {state.name} ({state.run_id}) {state.state.lower()}{where}{more}: {why}")
+    where, error = _failure(state)
+    why = error or state.error or "the reason is in the task's log"
+    raise RunFailed(f"run {state.name} ({state.run_id}) {state.state.lower()}{where}: {why}")
+
+
+def _failure(state: RunState) -> tuple[str, str]:
+    """Return in which tasks a run failed, in words, and what the first of them said that said something."""
+    tasks = [task for task in state.tasks if task.state == "FAILED"]
+    steps = [task for task in tasks if not task.nested] or tasks
+    if not steps:
+        return "", ""
+    first = next((task for task in steps if task.error), steps[0])
+    more = f" and {len(steps) - 1} more" if len(steps) > 1 else ""
+    return f" in task {first.name!r}{more}", first.error
 
 
 def _tasks(run: Any, names: Mapping[str, TaskName]) -> dict[str, TaskState]:
@@ -136,4 +152,4 @@ def _known(state: str | None) -> str:
 
 
 def _message(status: Any) -> str:
-    return " ".join(str(status.message).split()) if status is not None and status.message else ""
+    return one_line(status.message or "") if status is not None else ""

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ClusterError, ConfigError
 from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
-from realfeatures.kubeflow.server.kubernetes_api import ClusterError
 from realfeatures.kubeflow.server.submit import Version, parameters, reference
-from realfeatures.running.plan import RUN_TIME
+from realfeatures.running.names import RUN_TIME
 
 UNIT_SECONDS = {"m": 60, "h": 3600, "d": 86400, "w": 7 * 86400}
 SHORTEST_SECONDS = 60

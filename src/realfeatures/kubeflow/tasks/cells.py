@@ -1,41 +1,26 @@
 """How cells reach Kubeflow's tasks: the pipeline fixes which cells there are, each run decides what is in them.
 
-The first task resolves preset, seed and overrides into the text of every cell. A text holds the cell's
-address, and so a digest of all that its artifact depends on: Kubeflow's cache, which looks at a task's
+The first task resolves preset, seed and overrides into the text of every cell (experiment/codec.py). A text holds a
+digest of the cell's address, and so of all that its artifact depends on: Kubeflow's cache, which looks at a task's
 parameters and not at the content of its artifacts, runs again what a change touches, and nothing else.
 """
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-from pydantic import TypeAdapter, ValidationError
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.address import code_digest
-from realfeatures.experiment.config import Preset, RuntimeConfig
+from realfeatures.experiment.codec import encode
+from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.overrides import override, parse_overrides
-from realfeatures.experiment.vocabulary import canonical_json, digest_of
+from realfeatures.experiment.vocabulary import digest_of
 from realfeatures.running.plan import Plan, check_seeds, make_plan
 
 CODE = "code"
 """Beside the cells, in the same mapping: the code digest."""
 ADDRESSES = "addresses"
 """Beside the cells, in the same mapping: a digest of all their addresses."""
-
-
-@dataclass(frozen=True)
-class Order:
-    """What a task is to run."""
-
-    cell: Cell
-    runtime: RuntimeConfig
-    address: str
-    """The address that the cell has if its inputs are the ones it was resolved with."""
-    code: str
-    """The code digest that the address was taken of."""
 
 
 @dataclass(frozen=True)
@@ -93,48 +78,8 @@ def resolve(preset: str, *, seed: int, repetitions: int, overrides: str, expecte
 
 
 def _texts(plan: Plan) -> dict[str, str]:
-    runtime, addresses = plan.preset.runtime, plan.addresses
-    texts = {
-        slot(cell, plan.seeds): order_text(cell, runtime=runtime, address=addresses[cell.key]) for cell in plan.grid
-    }
+    texts = {slot(cell, plan.seeds): encode([cell], plan.preset, plan.addresses) for cell in plan.grid}
     return {**texts, CODE: code_digest(), ADDRESSES: digest_of(plan.addresses)}
-
-
-_ABOUT = ("role", "title", "short", "group", "paradigm", "features")
-"""What a task is told of what its cell is about."""
-
-
-def order_text(cell: Cell, *, runtime: RuntimeConfig, address: str) -> str:
-    """Return a cell as canonical JSON, with a folder's path, which its identity leaves out."""
-    return canonical_json(
-        {
-            "key": cell.key,
-            "stage": cell.stage,
-            "config": cell.config.model_dump(mode="json"),
-            "seed": cell.seed,
-            "run_seed": cell.run_seed,
-            **{name: getattr(cell, name) for name in _ABOUT},
-            "runtime": runtime.model_dump(mode="json"),
-            "address": address,
-            "code": code_digest(),
-        }
-    )
-
-
-def parse_order(text: str) -> Order:
-    """Return what `order_text` wrote; the stage's signature names the configuration.
-
-    Raises:
-        ConfigError: not JSON, or not a cell of this version of the package.
-    """
-    try:
-        values = json.loads(text)
-        order = {name: values.pop(name) for name in ("address", "code")}
-        require_code(order["code"])
-        return Order(runtime=RuntimeConfig.model_validate(values.pop("runtime")), cell=_cell(values), **order)
-    except (ValueError, KeyError, TypeError, ValidationError) as error:
-        problem = str(error).replace("\n", " ")
-        raise ConfigError(f"cell {text[:80]!r}: not a cell of this version ({problem}); compile again") from None
 
 
 def require_code(expected: str) -> None:
@@ -148,10 +93,3 @@ def require_code(expected: str) -> None:
             f"code {code_digest()[:12]}... in this image, {expected[:12]}... in the pipeline: the image is older"
             " (or newer) than the pipeline; rebuild it and compile again"
         )
-
-
-def _cell(values: Mapping[str, Any]) -> Cell:
-    from realfeatures.science.stages import STAGES
-
-    annotation = STAGES[values["stage"]].__annotations__["config"]
-    return Cell(**{**values, "config": TypeAdapter(annotation).validate_python(values["config"])})

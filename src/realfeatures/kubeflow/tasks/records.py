@@ -27,7 +27,7 @@ RECORD_BYTES = 2048
 of a list into it twice: 2 KiB leave room for the records of 30 cells."""
 
 
-class Artifact(Protocol):
+class KFPArtifact(Protocol):
     """What is used of kfp's artifacts, so that nothing here needs kfp."""
 
     path: str
@@ -70,7 +70,7 @@ def unpack_record(text: str) -> dict[str, dict[str, Any]]:
     return dict(json.loads(gzip.decompress(base64.urlsafe_b64decode(text))))
 
 
-def gather(records: Sequence[str], parts: Sequence[Artifact | None], folder: Path) -> None:
+def gather(records: Sequence[str], parts: Sequence[KFPArtifact | None], folder: Path) -> None:
     """Write records, and copy gathered ones, as `<address>/{manifest,record,run}.json` into a folder."""
     with storage_errors(folder):
         for part in parts:

@@ -4,29 +4,29 @@ import json
 import logging
 import signal
 import tempfile
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from realfeatures.errors import ArtifactError, RealFeaturesError
+from realfeatures.errors import RealFeaturesError
 from realfeatures.experiment.address import code_digest, library_versions
+from realfeatures.experiment.codec import Order, decode
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.grid import cell_address, cell_addresses, cells
+from realfeatures.experiment.grid import cell_addresses, cells
 from realfeatures.experiment.vocabulary import canonical_json
+from realfeatures.kubeflow.spec import port_name
 from realfeatures.kubeflow.tasks.cells import (
-    Order,
-    parse_order,
     require_code,
     resolve,
 )
 from realfeatures.kubeflow.tasks.metrics import ConfusionMatrix, log_confusion, log_metrics
-from realfeatures.kubeflow.tasks.records import Artifact, gather, pack_record
-from realfeatures.logs import log_to_stderr
-from realfeatures.running.plan import check_run_name, timed_name
+from realfeatures.kubeflow.tasks.records import KFPArtifact, gather, pack_record
+from realfeatures.logs import Pace, log_to_stderr
+from realfeatures.running.names import check_run_name, timed_name
 from realfeatures.science.artifacts import (
+    Artifact,
     empty_folder,
-    read_manifest,
+    open_artifact,
     read_record,
     write_bytes,
 )
@@ -35,9 +35,6 @@ from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import publish
 
 logger = logging.getLogger(__name__)
-
-LINE_SECONDS = 60.0
-"""Time between two lines of progress in a pod's log."""
 
 
 def configure_run(
@@ -49,7 +46,7 @@ def configure_run(
     run_name: str,
     structure: str,
     code: str,
-    files: Mapping[str, str],
+    **files: str,
 ) -> None:
     """Resolve what a run form asks for into the text of every cell, or refuse it, before anything is computed.
 
@@ -57,8 +54,8 @@ def configure_run(
         preset: the preset that the pipeline was compiled with, as JSON.
         seed, overrides, run_name: of the run form.
         repetitions, structure, code: of the pipeline; see `resolve`.
-        files: the file of each output: `resolved` takes the preset, `seeds` a JSON list, `cells` all texts by slot,
-            and every other one the text of the cell at this slot, or nothing where there is none.
+        files: the file of each output port: `resolved` takes the preset, `seeds` a JSON list, `cells` all texts by
+            slot, and every other one the text of the cell that the port is named after, or nothing where there is none.
 
     Raises:
         SystemExit: with one line that says what is wrong.
@@ -70,22 +67,23 @@ def configure_run(
         if store is not None:
             store.provide(Preset.model_validate_json(preset).data)
         found = resolve(preset, seed=seed, repetitions=repetitions, overrides=overrides, expected_structure=structure)
-        known = {
+        texts = {
+            **{port_name(slot): text for slot, text in found.texts.items()},
             "resolved": canonical_json(found.preset.model_dump(mode="json")),
             "seeds": canonical_json(list(found.seeds)),
             "cells": canonical_json(found.texts),
         }
-        for name, file in files.items():
-            write_bytes(Path(file), known.get(name, found.texts.get(name, "")).encode())
+        for port, file in files.items():
+            write_bytes(Path(file), texts.get(port, "").encode())
 
 
 def run_stage(
     cell: str,
     *,
-    inputs: Mapping[str, Artifact],
-    output: Artifact,
+    inputs: Mapping[str, KFPArtifact],
+    output: KFPArtifact,
     record: str,
-    metrics: Artifact | None = None,
+    metrics: KFPArtifact | None = None,
     confusion: ConfusionMatrix | None = None,
 ) -> None:
     """Run a cell as a Kubeflow task.
@@ -102,17 +100,18 @@ def run_stage(
         SystemExit: with one line that says what is wrong.
     """
     with one_line_errors():
-        _execute(parse_order(cell), inputs=inputs, output=output)
+        opened = {port: open_artifact(Path(artifact.path)) for port, artifact in inputs.items()}
+        result = _execute(decode(cell), inputs=opened, output=output)
         folder = Path(output.path)
         if metrics is not None:
             log_metrics(metrics, read_record(folder)["measurements"])
         if confusion is not None:
-            log_confusion(confusion, result=folder, test_set=Path(inputs["test_set"].path))
+            log_confusion(confusion, result=result, test_set=opened["test_set"])
         write_bytes(Path(record), pack_record(folder).encode())
 
 
 def collect_records(
-    version: str, *, records: Sequence[str], parts: Sequence[Artifact | None], output: Artifact
+    version: str, *, records: Sequence[str], parts: Sequence[KFPArtifact | None], output: KFPArtifact
 ) -> None:
     """Gather the records of a pipeline's tasks and of the pipelines nested in it into one artifact.
 
@@ -137,9 +136,9 @@ def publish_report(
     code: str,
     *,
     records: Sequence[str],
-    parts: Sequence[Artifact | None],
-    images: Sequence[Artifact | None],
-    outputs: Mapping[str, Artifact],
+    parts: Sequence[KFPArtifact | None],
+    images: Sequence[KFPArtifact | None],
+    outputs: Mapping[str, KFPArtifact],
 ) -> None:
     """Write the report of all cells to the artifacts that Kubeflow shows, and to the object store.
 
@@ -198,52 +197,36 @@ def one_line_errors() -> Iterator[None]:
         raise SystemExit(f"error: {error}") from None
 
 
-def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: Artifact) -> None:
+def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: KFPArtifact) -> Artifact:
     from realfeatures.science.execution import execute
 
     destination = Path(output.path)
-    _require_inputs(order, inputs)
+    (cell,) = order.cells
+    order.require([order.address(cell, {port: artifact.address for port, artifact in inputs.items()})])
     store = cell_store()
-    manifest = execute(
-        order.cell,
+    result = execute(
+        cell,
         runtime=order.runtime,
-        inputs={port: Path(artifact.path) for port, artifact in inputs.items()},
+        inputs=inputs,
         destination=destination,
         # Beside the destination: it may be a mount of its own, and a retry finds its checkpoint there.
         work=destination.with_name(f".{destination.name}.partial"),
         stop=_stop_on_sigterm(),
-        progress=_log_progress(order.cell.key),
+        progress=_log_progress(cell.key),
         store=store,
     )
     if store is not None:
-        store.checkpoint(manifest["address"]).discard()
-    output.metadata.update({"title": order.cell.title, "address": manifest["address"], "kind": manifest["kind"]})
-
-
-def _require_inputs(order: Order, inputs: Mapping[str, Artifact]) -> None:
-    """Refuse inputs of another run, which a cache could hand over."""
-    address = cell_address(
-        order.cell,
-        inputs={port: read_manifest(Path(artifact.path))["address"] for port, artifact in inputs.items()},
-        runtime=order.runtime,
-        code=order.code,
-        versions=library_versions(),
-    )
-    if address != order.address:
-        raise ArtifactError(
-            f"{order.cell.key}: its inputs or this image's libraries give the address {address[:12]}..., expected"
-            f" {order.address[:12]}...; run the pipeline again without the cache"
-        )
+        store.checkpoint(result.address).discard()
+    output.metadata.update({"title": cell.title, "address": result.address, "kind": result.kind})
+    return result
 
 
 def _log_progress(key: str) -> Callable[[int, int], None]:
     """Return a callback that logs a line now and then, since a pod's log has no terminal."""
-    logged_at = time.monotonic()
+    pace = Pace()
 
     def log(done: int, total: int) -> None:
-        nonlocal logged_at
-        if time.monotonic() - logged_at >= LINE_SECONDS:
-            logged_at = time.monotonic()
+        if pace.is_due():
             logger.info("%s: %d of %d steps", key, done, total)
 
     return log
@@ -258,6 +241,6 @@ def _stop_on_sigterm() -> Callable[[], bool]:
 
 def _link_image_set(image_set: Path, folder: Path) -> None:
     """Put a whole image set in the place of its record; a link, since it may hold many megabytes."""
-    place = folder / read_manifest(image_set, kind="image_set")["address"]
+    place = folder / open_artifact(image_set).require("image_set").address
     empty_folder(place).rmdir()
     place.symlink_to(image_set.resolve(), target_is_directory=True)

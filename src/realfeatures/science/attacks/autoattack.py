@@ -1,39 +1,36 @@
 """AutoAttack, resumable batch by batch, with its sanity checks as fields of the result (Croce and Hein 2020).
 
-The attacks and checks are the authors' own, from the package `pyautoattack`, or `autoattack` where that is
-installed. Only the loop around them is written here (its result is theirs, image by image): it can stop and
-resume, leaves torch's global generator alone, and knows when an attack of a version cannot run.
+The attacks and checks are the authors' own, from the package `pyautoattack`. Only the loop around them is written
+here (its result is theirs, image by image): it can stop and resume, leaves torch's global generator alone, and knows
+when an attack of a version cannot run.
 Source: arXiv 2003.01690; github.com/fra31/auto-attack, flags_doc.md for the checks.
 """
 
-import inspect
 import logging
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Any, Literal
 
 import torch
+from pyautoattack import AutoAttack
 from torch import Tensor
 
-from realfeatures.errors import ConfigError, DataError
-from realfeatures.experiment.config import ThreatModel
+from realfeatures.errors import ConfigError
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.autoattack_checks import (
+    count_classes,
     is_dynamic,
     is_flagged,
     is_probability,
     is_randomized,
     square_improved,
+    unseen_draws,
 )
-from realfeatures.science.attacks.pgd import Classifier
-from realfeatures.science.context import ProgressCallback, no_progress
-
-try:
-    from pyautoattack import AutoAttack
-except ImportError:  # the same authors' code under its older name
-    from autoattack import AutoAttack  # type: ignore[import-not-found, no-redef, unused-ignore]
+from realfeatures.science.attacks.pgd import Ball, Classifier
+from realfeatures.science.checkpoint import Checkpoint
+from realfeatures.science.context import Run
 
 logger = logging.getLogger(__name__)
 
@@ -50,14 +47,8 @@ TARGET_CLASSES = 9
 """How many wrong classes, likeliest first, the standard version's targeted attacks aim at."""
 
 
-class ResumePoint(Protocol):
-    """Where the state of a running AutoAttack is kept: a Checkpoint, or a part of one."""
-
-    def load(self) -> Any | None:
-        """Return the saved state, or None."""
-
-    def step(self, state: Callable[[], Any]) -> None:
-        """Save the state if it is time to, and raise Interrupted if a stop was asked for."""
+BATCH_SIZE = 250
+"""Images attacked together where no other number is given, as in the library."""
 
 
 @dataclass(frozen=True)
@@ -81,20 +72,6 @@ class AutoAttackResult:
     checks: dict[str, bool]
 
 
-@dataclass(frozen=True)
-class _Job:
-    """What is attacked."""
-
-    model: Classifier
-    images: Tensor
-    labels: Tensor
-    batch_size: int
-
-    def correct(self, images: Tensor, labels: Tensor) -> Tensor:
-        """Return which images the model classifies correctly, (N,) bool; the first of equal logits counts."""
-        return self.model(images).max(dim=1)[1] == labels
-
-
 class _Watched:
     """The model, with a look at the checkpoint at every call: one attack on one batch may take minutes.
 
@@ -108,6 +85,26 @@ class _Watched:
     def __call__(self, images: Tensor) -> Tensor:
         self.watch()
         return self.model(images)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What is attacked, and the surroundings."""
+
+    model: _Watched
+    images: Tensor
+    labels: Tensor
+    batch_size: int
+    run: Run
+
+    @property
+    def seed(self) -> int:
+        """Of every attack; the library's generators take 31 bits."""
+        return self.run.seed % 2**31
+
+    def correct(self, images: Tensor, labels: Tensor) -> Tensor:
+        """Return which images the model classifies correctly, (N,) bool; the first of equal logits counts."""
+        return self.model(images).max(dim=1)[1] == labels
 
 
 @dataclass
@@ -127,59 +124,62 @@ def autoattack(
     images: Tensor,
     labels: Tensor,
     *,
-    threat: ThreatModel,
-    classes: int,
-    seed: int,
-    batch_size: int,
-    checkpoint: ResumePoint,
-    progress: ProgressCallback = no_progress,
+    ball: Ball,
     version: Version = "standard",
+    batch_size: int = BATCH_SIZE,
+    run: Run | None = None,
 ) -> AutoAttackResult:
     """Run a version of AutoAttack, each attack on the images that the earlier ones left robust.
 
     Args:
-        model: in eval mode, its weights frozen; logits (N, `classes`) out. Unless version is rand, deterministic;
-            if random, then by torch's global generator, which is seeded here.
+        model: maps images (N, C, H, W) to logits (N, K), K at least 2; in eval mode. Unless version is rand,
+            deterministic; if random, then by torch's global generator, which is seeded here.
         images: (N, C, H, W) float32 in [0, 1].
-        labels: (N,) int64.
-        threat: norm and epsilon; for an epsilon of zero there is nothing to attack.
-        classes: K, at least 2.
-        seed: of every attack; the library starts each batch from it anew.
-        batch_size: images attacked together; the result depends on it, as it does in the library.
-        checkpoint: asked for a state at the start, and given one whenever the model is called.
-        progress: told the number of attacks that are done, and of all.
+        labels: (N,) int64 in [0, K).
+        ball: norm and epsilon; for an epsilon of zero there is nothing to attack.
         version: which attacks; see `Version`.
+        batch_size: images attacked together; the result depends on it, as it does in the library.
+        run: its seed is every attack's, its checkpoint is given the state at every call of the model, its progress is
+            told how many attacks are done. None: seed 0, and nothing is kept.
 
     Raises:
-        ConfigError: fewer than two classes, or another number of logits.
-        DataError: pixels outside [0, 1].
+        ConfigError: fewer than two logits.
+        DataError: pixels outside [0, 1], or a label of no logit.
         Interrupted: a stop was asked for; the state is saved.
 
     Source: `AutoAttack.run_standard_evaluation` of the library.
+
+    Example: a linear model of four classes, each of which is a bright quarter of the image.
+        >>> import torch
+        >>> from realfeatures.science.attacks.autoattack import autoattack
+        >>> from realfeatures.science.attacks.pgd import Ball
+        >>> images = torch.full((2, 1, 8, 8), 0.4)
+        >>> images[0, :, :4, :4], images[1, :, 4:, 4:] = 0.6, 0.9  # brighter by 0.2 and by 0.5
+        >>> model = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
+        >>> result = autoattack(model, images, torch.tensor([0, 3]), ball=Ball("Linf", 0.16))
+        >>> result.robust.tolist(), result.accuracy["clean"], result.accuracy["square"]
+        ([False, True], 1.0, 0.5)
     """
-    attacks = suite(threat, classes=classes, shape=images.shape[-2:], version=version)
-    _check_range(images)
+    run = run or Run(seed=0)
+    classes = count_classes(model, images, labels)
+    attacks = suite(ball, classes=classes, shape=images.shape[-2:], version=version)
     # Contiguous: the library calls .view on what it computes from the images.
-    watched = _Watched(model)
-    job = _Job(watched, images.contiguous(), labels, batch_size)
-    devices = [images.device] if images.is_cuda else []
-    with torch.no_grad(), torch.random.fork_rng(devices):
-        torch.manual_seed(seed)  # what a random model draws, in the checks and to classify the clean images
-        state = _resume(checkpoint, images.device) or _start(job, classes=classes)
-        watched.watch = partial(checkpoint.step, lambda: vars(state))
-        library = _library(watched, threat, version=version, classes=classes, seed=seed, device=images.device)
+    job = _Job(_Watched(model), images.contiguous(), labels, batch_size, run)
+    with torch.no_grad(), unseen_draws(images.device):
+        torch.manual_seed(job.seed)  # what a random model draws, in the checks and to classify the clean images
+        state = _resume(run.checkpoint, images.device) or _start(job)
+        job.model.watch = partial(run.checkpoint.step, lambda: vars(state))
+        library = _library(job, ball, version=version, classes=classes)
         for done, attack in enumerate(attacks):
-            progress(done, len(attacks))
+            run.progress(done, len(attacks))
             if attack not in state.accuracy:
-                _run(attack, library, job=job, state=state, checkpoint=checkpoint)
-        progress(len(attacks), len(attacks))
-    state.checks["not_standard"] = attacks not in (STANDARD, RAND, ())
-    state.checks["square_improved"] = square_improved(state.accuracy)
-    return AutoAttackResult(state.robust, state.adversarial, state.accuracy, state.checks)
+                _run(attack, library, job=job, state=state)
+        run.progress(len(attacks), len(attacks))
+    return _result(state, standard=attacks in (STANDARD, RAND, ()))
 
 
 def suite(
-    threat: ThreatModel, *, classes: int, shape: torch.Size | tuple[int, int], version: Version = "standard"
+    ball: Ball, *, classes: int, shape: torch.Size | tuple[int, int], version: Version = "standard"
 ) -> tuple[str, ...]:
     """Return the attacks of a version that exist for so many classes and such an image (H, W).
 
@@ -191,12 +191,12 @@ def suite(
     """
     if classes < 2:
         raise ConfigError(f"AutoAttack: {classes} class, expected at least 2; use images of two classes or more")
-    if threat.epsilon == 0:
+    if ball.epsilon == 0:
         return ()
     if version == "rand":
         return RAND if classes > 2 else RAND[:1]
     targeted_dlr = {2: (), 3: ("apgd-dlr",)}.get(classes, ("apgd-t",))
-    square = ("square",) if threat.norm is not Norm.L2 or _square_tiles(*shape) else ()
+    square = ("square",) if ball.norm != Norm.L2 or _square_tiles(*shape) else ()
     return ("apgd-ce", *targeted_dlr, "fab-t", *square)
 
 
@@ -212,31 +212,23 @@ def _square_tiles(height: int, width: int) -> bool:
     return all(start + size // tile * tile <= size for size in (height, width))
 
 
-def _library(
-    model: Classifier, threat: ThreatModel, *, version: Version, classes: int, seed: int, device: torch.device
-) -> Any:
+def _library(job: _Job, ball: Ball, *, version: Version, classes: int) -> Any:
     """Return the library's version, its targeted attacks set to classes that exist."""
-    options = {"norm": threat.norm.value, "eps": threat.epsilon, "seed": seed, "device": device}
-    if "verbose" in inspect.signature(AutoAttack).parameters:  # only the older package's, which prints
-        options["verbose"] = False
-    library = AutoAttack(model, version=version, **options)
-    library.apgd_targeted.n_target_classes = min(TARGET_CLASSES, classes - 1)
-    library.fab.n_target_classes = min(TARGET_CLASSES, classes - 1)
+    options = {"norm": str(ball.norm), "eps": ball.epsilon, "seed": job.seed, "device": job.images.device}
+    library = AutoAttack(job.model, version=version, **options)
+    library.apgd_targeted.n_target_classes = library.fab.n_target_classes = min(TARGET_CLASSES, classes - 1)
     library.apgd.logger = library.apgd_targeted.logger = None  # then its checks warn, which `_run` counts
     return library
 
 
-def _start(job: _Job, *, classes: int) -> _State:
+def _start(job: _Job) -> _State:
     """Run the library's checks on the first batch, as it does, and find the correctly classified images.
 
     A random model then draws as in the library: for two checks, and for the clean images. The rest goes first.
     """
     images, labels = job.images[: job.batch_size], job.labels[: job.batch_size]
-    with torch.random.fork_rng([images.device] if images.is_cuda else []):
-        logits = job.model(images).shape[1]
+    with unseen_draws(images.device):
         randomized = is_randomized(job.model, images, labels)
-    if logits != classes:
-        raise ConfigError(f"AutoAttack: {logits} logits, expected {classes}, one a class; fit the probe again")
     found = {
         "randomized": randomized,
         "probability": is_probability(job.model, images),
@@ -248,7 +240,7 @@ def _start(job: _Job, *, classes: int) -> _State:
     return _State(robust, job.images.clone(), {"clean": _accuracy(robust)}, found)
 
 
-def _run(attack: str, library: Any, *, job: _Job, state: _State, checkpoint: ResumePoint) -> None:
+def _run(attack: str, library: Any, *, job: _Job, state: _State) -> None:
     """Run one attack on what is still robust, a batch at a time, and note in the state what it found."""
     perturb = _perturbation(library, attack)
     if state.pending is None:
@@ -263,7 +255,7 @@ def _run(attack: str, library: Any, *, job: _Job, state: _State, checkpoint: Res
         state.robust[batch[fooled]] = False
         state.adversarial[batch[fooled]] = candidates[fooled]
         state.pending = state.pending[job.batch_size :]
-        checkpoint.step(lambda: vars(state))
+        job.run.checkpoint.step(lambda: vars(state))
     state.pending = None
     state.accuracy[attack] = _accuracy(state.robust)
     logger.info("robust accuracy after %s: %.4f", attack, state.accuracy[attack])
@@ -280,7 +272,12 @@ def _perturbation(library: Any, attack: str) -> Callable[[Tensor, Tensor], Tenso
     return perturb
 
 
-def _resume(checkpoint: ResumePoint, device: torch.device) -> _State | None:
+def _result(state: _State, *, standard: bool) -> AutoAttackResult:
+    checks = {**state.checks, "not_standard": not standard, "square_improved": square_improved(state.accuracy)}
+    return AutoAttackResult(state.robust, state.adversarial, state.accuracy, checks)
+
+
+def _resume(checkpoint: Checkpoint, device: torch.device) -> _State | None:
     saved = checkpoint.load()
     if saved is None:
         return None
@@ -288,12 +285,6 @@ def _resume(checkpoint: ResumePoint, device: torch.device) -> _State | None:
     state.robust, state.adversarial = state.robust.to(device), state.adversarial.to(device)
     state.pending = None if state.pending is None else state.pending.to(device)
     return state
-
-
-def _check_range(images: Tensor) -> None:
-    low, high = images.min().item(), images.max().item()
-    if low < 0 or high > 1:
-        raise DataError(f"AutoAttack: pixels in [{low:g}, {high:g}], expected [0, 1]; divide 8-bit images by 255")
 
 
 def _accuracy(robust: Tensor) -> float:

@@ -1,4 +1,4 @@
-"""AutoAttack's own checks of a model, as booleans in place of warnings.
+"""AutoAttack's own checks of a model, as booleans in place of warnings, and checks of what it is given.
 
 Source: github.com/fra31/auto-attack, flags_doc.md.
 """
@@ -6,15 +6,34 @@ Source: github.com/fra31/auto-attack, flags_doc.md.
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
+import torch
+from pyautoattack import checks as library_checks
 from torch import Tensor
 
+from realfeatures.errors import DataError
 from realfeatures.science.attacks.pgd import Classifier
 
-try:
-    from pyautoattack import checks as library_checks
-except ImportError:  # the same authors' code under its older name
-    from autoattack import checks as library_checks  # type: ignore[import-not-found, no-redef, unused-ignore]
+
+def count_classes(model: Classifier, images: Tensor, labels: Tensor) -> int:
+    """Return the number of logits; refuse images and labels that the attacks would mistake."""
+    low, high = images.min().item(), images.max().item()
+    if low < 0 or high > 1:
+        raise DataError(f"AutoAttack: pixels in [{low:g}, {high:g}], expected [0, 1]; divide 8-bit images by 255")
+    with torch.no_grad(), unseen_draws(images.device):
+        classes = model(images[:1]).shape[1]
+    if labels.min() < 0 or labels.max() >= classes:
+        raise DataError(
+            f"AutoAttack: labels from {int(labels.min())} to {int(labels.max())}, the model has {classes} logits,"
+            f" expected 0 to {classes - 1}; take the model's own classes"
+        )
+    return classes
+
+
+def unseen_draws(device: torch.device) -> AbstractContextManager[None]:
+    """Give torch's global generator back as it was."""
+    return torch.random.fork_rng([device] if device.type == "cuda" else [])
 
 
 def is_probability(model: Classifier, images: Tensor) -> bool:

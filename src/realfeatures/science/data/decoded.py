@@ -41,6 +41,28 @@ class Decoded:
     test_images: "NDArray[np.uint8]"
     test_labels: "NDArray[np.int64]"
 
+    @property
+    def sizes(self) -> "Sizes":
+        """Its sizes."""
+        train, channels, height, width = self.train_images.shape
+        return Sizes(train, len(self.test_images), channels, height, width, len(self.classes))
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """Of a data set: images in each split, their shape, number of classes."""
+
+    train: int
+    test: int
+    channels: int
+    height: int
+    width: int
+    classes: int
+
+    def __str__(self) -> str:
+        shape = f"{self.channels}x{self.height}x{self.width}"
+        return f"{self.train} training and {self.test} test images of {shape} in {self.classes} classes"
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -48,18 +70,27 @@ class Summary:
 
     sha256: str
     """Digest of the content: every image's path and bytes, the same for a tree and for an archive of it."""
-    train: int
-    test: int
-    channels: int
-    height: int
-    width: int
+    sizes: Sizes
     classes: tuple[str, ...]
 
 
 def summarise(decoded: Decoded, sha256: str) -> Summary:
     """Return the summary of a decoded set whose content has this digest."""
-    train, channels, height, width = decoded.train_images.shape
-    return Summary(sha256, train, len(decoded.test_labels), channels, height, width, decoded.classes)
+    return Summary(sha256, decoded.sizes, decoded.classes)
+
+
+@dataclass(frozen=True)
+class CacheEntry:
+    """A data set in the cache: what another machine needs in its own cache to use it without source or network."""
+
+    name: str
+    """A known set's name, or the digest of a folder's content."""
+    files: tuple[Path, ...]
+
+    @property
+    def complete(self) -> bool:
+        """Whether all files are there."""
+        return all(file.is_file() for file in self.files)
 
 
 def cache_folder() -> Path:
@@ -118,9 +149,9 @@ def load(sha256: str) -> Decoded | None:
     return Decoded(summary.classes, **load_file(path))
 
 
-def entry_files(sha256: str) -> tuple[Path, ...]:
-    """Return the files of a content's cache entry; the sidecar, which makes the entry valid, comes last."""
-    return (_entry(sha256), _sidecar(sha256))
+def entry_of(sha256: str) -> CacheEntry:
+    """Return a content's entry, there or not; the sidecar, which makes it valid, is its last file."""
+    return CacheEntry(sha256, (_entry(sha256), _sidecar(sha256)))
 
 
 def remember_archive(archive_sha256: str, sha256: str) -> None:
@@ -143,7 +174,7 @@ def _read_sidecar(sha256: str) -> tuple[Summary, str] | None:
     try:
         sidecar = json.loads(_sidecar(sha256).read_bytes())
         values = sidecar["summary"]
-        summary = Summary(**{**values, "classes": tuple(values["classes"])})
+        summary = Summary(values["sha256"], Sizes(**values["sizes"]), tuple(values["classes"]))
         usable = sidecar["made_by"] == _made_by() and summary.sha256 == sha256
         return (summary, str(sidecar["tensors_sha256"])) if usable else None
     except (OSError, ValueError, KeyError, TypeError):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from realfeatures.errors import ArtifactError
-from realfeatures.science.artifacts import load_tensors, save_tensors
+from realfeatures.science.artifacts import Artifact, save_tensors
 
 Split = Literal["train", "test"]
 
@@ -60,13 +60,14 @@ def save_split(folder: Path, split: Split, images: ImageSet) -> None:
     save_tensors(folder / f"{split}.safetensors", {"images": images.images, "labels": images.labels})
 
 
-def load_split(folder: Path, split: Split, *, classes: tuple[str, ...]) -> ImageSet:
+def load_split(artifact: Artifact, split: Split) -> ImageSet:
     """Read one split of an image-set artifact onto the CPU.
 
     Raises:
-        ArtifactError: the artifact has no such split, or its images are not uint8.
+        ArtifactError: the artifact is no image set, has no such split, or its images are not uint8.
     """
-    tensors = load_tensors(folder / f"{split}.safetensors")
+    classes = tuple(artifact.require("image_set").attributes["classes"])
+    tensors = artifact.tensors(f"{split}.safetensors")
     _require_uint8(tensors["images"], split)
     return ImageSet(tensors["images"], tensors["labels"], classes)
 

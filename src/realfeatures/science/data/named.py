@@ -11,7 +11,7 @@ from urllib.error import URLError
 
 from realfeatures.errors import DataError
 from realfeatures.science.artifacts import storage_errors
-from realfeatures.science.data.decoded import Decoded, cache_folder
+from realfeatures.science.data.decoded import CacheEntry, Decoded, Sizes, cache_folder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -29,13 +29,8 @@ class NamedSource:
 
     name: str
     title: str
-    train: int
-    test: int
-    channels: int
-    height: int
-    width: int
-    classes: int
-    load: Callable[["NamedSource"], Decoded]
+    whole: Sizes
+    decode: Callable[["NamedSource"], Decoded]
     files: tuple[str, ...] = ()
     """What torchvision reads of it, below the set's cache folder; empty: shipped inside a library."""
 
@@ -47,10 +42,41 @@ class NamedSource:
     @property
     def cached(self) -> bool:
         """Whether it can be used without a network."""
-        return all((self.folder / file).is_file() for file in self.files) if self.files else True
+        entry = self.cache()
+        return entry is None or entry.complete
+
+    @property
+    def sorted_by_class(self) -> bool:
+        """No: the first n images, which are the ones that are attacked, are of all classes."""
+        return False
+
+    def pin(self) -> tuple[None, Sizes]:
+        """Return no digest, since the name stands for the content, and the sizes."""
+        return None, self.whole
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the whole set, without reading it."""
+        return self.whole
+
+    def load(self) -> Decoded:
+        """Decode the set, downloaded now where it is not in the cache.
+
+        Raises:
+            DataError: no network, damaged files, or other sizes than are known.
+            StorageError: the cache folder cannot be written.
+        """
+        decoded = self.decode(self)
+        if decoded.sizes != self.whole:
+            remedy = f"delete {self.folder} and run again" if self.files else "install the locked libraries"
+            raise DataError(f"{self.title} has {decoded.sizes}, expected {self.whole}; {remedy}")
+        return decoded
+
+    def cache(self) -> CacheEntry | None:
+        """Return its entry in the cache, there or not; None of a set that ships inside a library."""
+        return CacheEntry(self.name, tuple(self.folder / file for file in self.files)) if self.files else None
 
 
-def load_digits(source: NamedSource) -> Decoded:
+def load_digits(source: NamedSource) -> Decoded:  # noqa: ARG001 - as the decoder of every set
     """Decode scikit-learn's digits, whose pixels are the integers 0 to 16.
 
     The images come in the order in which they were written down, not sorted by class, so that the last
@@ -66,7 +92,7 @@ def load_digits(source: NamedSource) -> Decoded:
     classes = tuple(str(name) for name in data.target_names)
     test = slice(-DIGITS_TEST, None)
     train = slice(None, -DIGITS_TEST)
-    return _checked(source, Decoded(classes, images[train], labels[train], images[test], labels[test]))
+    return Decoded(classes, images[train], labels[train], images[test], labels[test])
 
 
 def load_torchvision(source: NamedSource) -> Decoded:
@@ -87,8 +113,8 @@ def load_torchvision(source: NamedSource) -> Decoded:
         raise DataError(f"{source.folder}: damaged ({_line(error)}); delete this folder and run again") from None
     train, test = (_arrays(dataset) for dataset in splits)
     # SVHN names no classes: they are the digits.
-    classes = getattr(splits[0], "classes", None) or range(source.classes)
-    return _checked(source, Decoded(tuple(str(name) for name in classes), *train, *test))
+    classes = getattr(splits[0], "classes", None) or range(source.whole.classes)
+    return Decoded(tuple(str(name) for name in classes), *train, *test)
 
 
 def _open(source: NamedSource, split: str, *, download: bool) -> Any:
@@ -159,33 +185,8 @@ def _arrays(dataset: Any) -> "tuple[NDArray[np.uint8], NDArray[np.int64]]":
     return np.ascontiguousarray(images), labels
 
 
-def _checked(source: NamedSource, decoded: Decoded) -> Decoded:
-    shape = (source.channels, source.height, source.width)
-    expected = ((source.train, *shape), (source.test, *shape), source.classes)
-    actual = (decoded.train_images.shape, decoded.test_images.shape, len(decoded.classes))
-    if actual != expected:
-        remedy = f"delete {source.folder} and run again" if source.files else "install the locked libraries"
-        raise DataError(f"{source.title} has {actual}, expected {expected} (train, test, classes); {remedy}")
-    return decoded
-
-
 def _line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
-
-
-def _colour(name: str, title: str, *, train: int, test: int, classes: int, files: tuple[str, ...]) -> NamedSource:
-    return NamedSource(
-        name=name,
-        title=title,
-        train=train,
-        test=test,
-        channels=3,
-        height=32,
-        width=32,
-        classes=classes,
-        load=load_torchvision,
-        files=files,
-    )
 
 
 DATA_SOURCES: dict[str, NamedSource] = {
@@ -194,52 +195,39 @@ DATA_SOURCES: dict[str, NamedSource] = {
         NamedSource(
             name="digits",
             title="scikit-learn digits",
-            train=1797 - DIGITS_TEST,
-            test=DIGITS_TEST,
-            channels=1,
-            height=8,
-            width=8,
-            classes=10,
-            load=load_digits,
+            whole=Sizes(1797 - DIGITS_TEST, DIGITS_TEST, channels=1, height=8, width=8, classes=10),
+            decode=load_digits,
         ),
-        _colour(
-            "cifar10",
-            "CIFAR-10",
-            train=50_000,
-            test=10_000,
-            classes=10,
+        NamedSource(
+            name="cifar10",
+            title="CIFAR-10",
+            whole=Sizes(50_000, 10_000, channels=3, height=32, width=32, classes=10),
+            decode=load_torchvision,
             files=(
                 *(f"cifar-10-batches-py/data_batch_{index}" for index in range(1, 6)),
                 "cifar-10-batches-py/test_batch",
                 "cifar-10-batches-py/batches.meta",
             ),
         ),
-        _colour(
-            "cifar100",
-            "CIFAR-100",
-            train=50_000,
-            test=10_000,
-            classes=100,
+        NamedSource(
+            name="cifar100",
+            title="CIFAR-100",
+            whole=Sizes(50_000, 10_000, channels=3, height=32, width=32, classes=100),
+            decode=load_torchvision,
             files=("cifar-100-python/train", "cifar-100-python/test", "cifar-100-python/meta"),
         ),
-        _colour(
-            "svhn",
-            "SVHN",
-            train=73_257,
-            test=26_032,
-            classes=10,
+        NamedSource(
+            name="svhn",
+            title="SVHN",
+            whole=Sizes(73_257, 26_032, channels=3, height=32, width=32, classes=10),
+            decode=load_torchvision,
             files=("train_32x32.mat", "test_32x32.mat"),
         ),
         NamedSource(
             name="fashion-mnist",
             title="Fashion-MNIST",
-            train=60_000,
-            test=10_000,
-            channels=1,
-            height=28,
-            width=28,
-            classes=10,
-            load=load_torchvision,
+            whole=Sizes(60_000, 10_000, channels=1, height=28, width=28, classes=10),
+            decode=load_torchvision,
             files=tuple(
                 f"FashionMNIST/raw/{name}-ubyte"
                 for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")

@@ -5,25 +5,27 @@ Imports no torch before images are loaded, so that a run is planned, and bad dat
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from realfeatures.errors import DataError
 from realfeatures.experiment.config import DataConfig
 from realfeatures.science.data.archive import ARCHIVE_SUFFIXES, LAYOUT, archive_suffix
 from realfeatures.science.data.decoded import (
+    CacheEntry,
     Decoded,
+    Sizes,
     Summary,
-    entry_files,
+    entry_of,
     find,
     load,
 )
-from realfeatures.science.data.named import DATA_SOURCES, NamedSource
+from realfeatures.science.data.named import DATA_SOURCES
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from realfeatures.science.data.images import ImageSet
+    from realfeatures.science.data.images import ImageSet, Split
 
 FOLDER_PREFIX = "folder:"
 FOLDER_HELP = (
@@ -36,83 +38,161 @@ SUBSET_SEED = 0
 """chosen: a data set is the same in every run, whatever the run's seed; it has a seed of its own."""
 
 
+class Source(Protocol):
+    """Where a data set comes from: a set known by name, or a folder."""
+
+    @property
+    def title(self) -> str:
+        """What a report calls it."""
+
+    @property
+    def sorted_by_class(self) -> bool:
+        """Whether its images come class by class."""
+
+    def pin(self) -> tuple[str | None, Sizes]:
+        """Check it before a run; return the digest of its content, where no name stands for that, and its sizes."""
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the whole set."""
+
+    def load(self) -> Decoded:
+        """Return the whole set, decoded."""
+
+    def cache(self) -> CacheEntry | None:
+        """Return its entry in the cache, there or not; None of a set that every machine has."""
+
+
 @dataclass(frozen=True)
-class Splits:
-    """A data set: its two splits, with the same classes."""
+class FolderSource:
+    """One's own pictures: a folder or an archive of one.
 
-    train: "ImageSet"
-    test: "ImageSet"
+    The first time, it is read through and decoded into the cache (seconds for 60,000 small images).
+    """
+
+    path: Path
+    sha256: str | None
+    """Of the content that it must have; None: whatever it holds."""
+
+    @property
+    def title(self) -> str:
+        """`folder pets` for /data/pets.tar.gz."""
+        path = self.path.resolve()
+        suffix = "" if path.is_dir() else archive_suffix(path) or ""
+        return f"folder {path.name[: len(path.name) - len(suffix)]}"
+
+    @property
+    def sorted_by_class(self) -> bool:
+        """Yes: by path, and so by class."""
+        return True
+
+    def pin(self) -> tuple[str, Sizes]:
+        """Return digest and sizes of the content.
+
+        Raises:
+            DataError: no labelled image set, or not the pinned content.
+        """
+        summary = self._cached_alone() or self._checked()
+        return summary.sha256, summary.sizes
+
+    def sizes(self) -> Sizes:
+        """Return the sizes of the content; of one that is pinned and was decoded before, without reading it.
+
+        Raises:
+            DataError: as pin.
+        """
+        known = None if self.sha256 is None else find(self.sha256)
+        return (known or self._checked()).sizes
+
+    def load(self) -> Decoded:
+        """Return the images, decoded now or taken from the cache.
+
+        Raises:
+            DataError: as pin.
+        """
+        if (known := self._cached_alone()) is not None and (decoded := load(known.sha256)) is not None:
+            return decoded
+        from realfeatures.science.data.folder import read_folder
+
+        decoded, summary = read_folder(self.path)
+        self._require_pinned(summary)
+        return decoded
+
+    def cache(self) -> CacheEntry:
+        """Return the entry of the pinned content.
+
+        Raises:
+            DataError: it is not pinned.
+        """
+        if self.sha256 is None:
+            raise DataError(
+                f"{FOLDER_PREFIX}{self.path}: its content is not known; name its digest by --set data.sha256="
+            )
+        return entry_of(self.sha256)
+
+    def _cached_alone(self) -> Summary | None:
+        """Return what the cache knows of a pinned folder that is not on this machine, as in a pod; else None."""
+        return None if self.sha256 is None or self.path.exists() else find(self.sha256)
+
+    def _checked(self) -> Summary:
+        # Pillow and NumPy are imported only where there is a folder, to keep the command line quick.
+        from realfeatures.science.data.folder import check_folder
+
+        summary = check_folder(self.path)
+        self._require_pinned(summary)
+        return summary
+
+    def _require_pinned(self, summary: Summary) -> None:
+        if self.sha256 not in (None, summary.sha256):
+            raise DataError(
+                f"{FOLDER_PREFIX}{self.path} changed since the run was planned (content {summary.sha256[:12]}...,"
+                f" expected {str(self.sha256)[:12]}...); run again"
+            )
 
 
-@dataclass(frozen=True)
-class SourceInfo:
-    """What a plan needs to know of a data set: images in each split, their shape, number of classes."""
+def source_of(config: DataConfig) -> Source:
+    """Return the source that a configuration names.
 
-    train: int
-    test: int
-    channels: int
-    height: int
-    width: int
-    classes: int
-
-
-@dataclass(frozen=True)
-class SourceEntry:
-    """A known data set as `realfeatures data` lists it."""
-
-    name: str
-    title: str
-    info: SourceInfo
-    cached: bool
-    """Whether it can be used without a network."""
-
-
-def list_sources() -> list[SourceEntry]:
-    """Return the data sets that are known by name; FOLDER_HELP says how to bring one's own."""
-    return [
-        SourceEntry(source.name, source.title, _named_info(source), source.cached) for source in DATA_SOURCES.values()
-    ]
+    Raises:
+        DataError: it is unknown, or a digest is given for a set that is known by name.
+    """
+    source = config.source
+    if source.startswith(FOLDER_PREFIX):
+        path = source.removeprefix(FOLDER_PREFIX)
+        if not path:
+            raise DataError(f"data.source={source!r} names no path; write {FOLDER_PREFIX}PATH, {LAYOUT}")
+        return FolderSource(Path(path).expanduser(), config.sha256)
+    if source not in DATA_SOURCES:
+        is_path = "/" in source or source.endswith(ARCHIVE_SUFFIXES)
+        hint = f"write {FOLDER_PREFIX}{source}" if is_path else f"or {FOLDER_PREFIX}PATH"
+        raise DataError(f"data.source={source!r} is unknown; expected one of {', '.join(DATA_SOURCES)}; {hint}")
+    if config.sha256 is not None:
+        raise DataError(f"data.sha256 is set for {source!r}; it is for {FOLDER_PREFIX}PATH only: remove it")
+    return DATA_SOURCES[source]
 
 
 def pin_source(config: DataConfig) -> DataConfig:
     """Check a source before a run; return the configuration, a folder's with the digest of its content.
 
-    The first time, a folder is read through and decoded into the cache (seconds for 60,000 small images).
-
     Raises:
         DataError: unknown or unusable source, a subset that it cannot give, or not the pinned content.
     """
-    if not _is_folder(config):
-        _check_subset(config, _named_info(_named(config)))
-        return config
-    if (known := _cached_alone(config)) is not None:
-        _check_subset(config, _folder_info(known))
-        return config
-    # Pillow and NumPy are imported only where there is a folder, to keep the command line quick.
-    from realfeatures.science.data.folder import check_folder
-
-    summary = check_folder(_path(config))
-    _check_pin(config, summary)
-    _check_subset(config, _folder_info(summary))
-    return config.model_copy(update={"sha256": summary.sha256})
+    sha256, whole = source_of(config).pin()
+    _check_subset(config, whole)
+    return config.model_copy(update={"sha256": sha256})
 
 
-def describe_source(config: DataConfig) -> SourceInfo:
-    """Return sizes and shape of a data set as the run will use it, after its subsets are taken.
+def describe_source(config: DataConfig) -> Sizes:
+    """Return the sizes of a data set as the run will use it, after its subsets are taken.
 
     Raises:
         DataError: as pin_source.
     """
-    if not _is_folder(config):
-        info = _named_info(_named(config))
-    else:
-        known = None if config.sha256 is None else find(config.sha256)
-        info = _folder_info(known if known is not None else _check_again(config))
-    _check_subset(config, info)
-    return replace(info, train=config.train_size or info.train, test=config.test_size or info.test)
+    whole = source_of(config).sizes()
+    _check_subset(config, whole)
+    return replace(whole, train=config.train_size or whole.train, test=config.test_size or whole.test)
 
 
-def load_source(config: DataConfig) -> Splits:
+def load_source(config: DataConfig) -> "dict[Split, ImageSet]":
     """Decode a data set, or take a folder's from the cache, and choose its subsets.
 
     Returns:
@@ -128,38 +208,19 @@ def load_source(config: DataConfig) -> Splits:
 
     from realfeatures.science.data.images import ImageSet
 
-    if _is_folder(config):
-        decoded, summary = _read_folder(config)
-        _check_pin(config, summary)
-        info = _folder_info(summary)
-    else:
-        source = _named(config)
-        info = _named_info(source)
-        _check_subset(config, info)  # before a download
-        decoded = source.load(source)
-    _check_subset(config, info)
-    train = stratified_subset(decoded.train_labels, config.train_size or info.train)
-    test = stratified_subset(decoded.test_labels, config.test_size or info.test)
-    if _is_folder(config):
-        train, test = _mixed(train), _mixed(test)
-    return Splits(
-        ImageSet(from_numpy(decoded.train_images[train]), from_numpy(decoded.train_labels[train]), decoded.classes),
-        ImageSet(from_numpy(decoded.test_images[test]), from_numpy(decoded.test_labels[test]), decoded.classes),
-    )
+    source, sizes = source_of(config), describe_source(config)
+    decoded = source.load()
 
+    def chosen(images: "NDArray[np.uint8]", labels: "NDArray[np.int64]", size: int) -> ImageSet:
+        subset = stratified_subset(labels, size)
+        if source.sorted_by_class:
+            subset = _mixed(subset)
+        return ImageSet(from_numpy(images[subset]), from_numpy(labels[subset]), decoded.classes)
 
-@dataclass(frozen=True)
-class CacheEntry:
-    """A data set in the cache: what another machine needs in its own cache to use it without source or network."""
-
-    name: str
-    """A known set's name, or the digest of a folder's content."""
-    files: tuple[Path, ...]
-
-    @property
-    def complete(self) -> bool:
-        """Whether all files are there."""
-        return all(file.is_file() for file in self.files)
+    return {
+        "train": chosen(decoded.train_images, decoded.train_labels, sizes.train),
+        "test": chosen(decoded.test_images, decoded.test_labels, sizes.test),
+    }
 
 
 def cache_entry(config: DataConfig) -> CacheEntry | None:
@@ -168,21 +229,12 @@ def cache_entry(config: DataConfig) -> CacheEntry | None:
     Raises:
         DataError: unknown source, or a folder whose content is not pinned.
     """
-    if not _is_folder(config):
-        source = _named(config)
-        return CacheEntry(source.name, tuple(source.folder / file for file in source.files)) if source.files else None
-    if config.sha256 is None:
-        raise DataError(f"{config.source}: its content is not known; name its digest by --set data.sha256=")
-    return CacheEntry(config.sha256, entry_files(config.sha256))
+    return source_of(config).cache()
 
 
 def title(config: DataConfig) -> str:
     """Return what a report calls the data set: `CIFAR-10`, or `folder pets` for folder:/data/pets.tar.gz."""
-    if not _is_folder(config):
-        return _named(config).title
-    path = _path(config).resolve()
-    suffix = "" if path.is_dir() else archive_suffix(path) or ""
-    return f"folder {path.name[: len(path.name) - len(suffix)]}"
+    return source_of(config).title
 
 
 def stratified_subset(labels: "NDArray[np.int64]", size: int) -> "NDArray[np.int64]":
@@ -229,74 +281,13 @@ def _class_sizes(counts: "NDArray[np.int64]", size: int) -> "NDArray[np.int64]":
     return sizes
 
 
-def _check_subset(config: DataConfig, info: SourceInfo) -> None:
+def _check_subset(config: DataConfig, whole: Sizes) -> None:
     for split, size, available in (
-        ("train", config.train_size, info.train),
-        ("test", config.test_size, info.test),
+        ("train", config.train_size, whole.train),
+        ("test", config.test_size, whole.test),
     ):
-        if size is not None and not info.classes <= size <= available:
+        if size is not None and not whole.classes <= size <= available:
             raise DataError(
                 f"data.{split}_size={size}: {title(config)} has {available} {split} images of"
-                f" {info.classes} classes; expected {info.classes} to {available}"
+                f" {whole.classes} classes; expected {whole.classes} to {available}"
             )
-
-
-def _check_pin(config: DataConfig, summary: Summary) -> None:
-    if config.sha256 not in (None, summary.sha256):
-        raise DataError(
-            f"{config.source} changed since the run was planned (content {summary.sha256[:12]}...,"
-            f" expected {str(config.sha256)[:12]}...); run again"
-        )
-
-
-def _check_again(config: DataConfig) -> Summary:
-    from realfeatures.science.data.folder import check_folder
-
-    summary = check_folder(_path(config))
-    _check_pin(config, summary)
-    return summary
-
-
-def _cached_alone(config: DataConfig) -> Summary | None:
-    """Return what the cache knows of a pinned folder that is not on this machine, as in a pod; else None."""
-    return None if config.sha256 is None or _path(config).exists() else find(config.sha256)
-
-
-def _read_folder(config: DataConfig) -> "tuple[Decoded, Summary]":
-    if (known := _cached_alone(config)) is not None and (decoded := load(known.sha256)) is not None:
-        return decoded, known
-    from realfeatures.science.data.folder import read_folder
-
-    return read_folder(_path(config))
-
-
-def _is_folder(config: DataConfig) -> bool:
-    return config.source.startswith(FOLDER_PREFIX)
-
-
-def _path(config: DataConfig) -> Path:
-    text = config.source.removeprefix(FOLDER_PREFIX)
-    if not text:
-        raise DataError(f"data.source={config.source!r} names no path; write {FOLDER_PREFIX}PATH, {LAYOUT}")
-    return Path(text).expanduser()
-
-
-def _named(config: DataConfig) -> NamedSource:
-    source = config.source
-    if source not in DATA_SOURCES:
-        is_path = "/" in source or source.endswith(ARCHIVE_SUFFIXES)
-        hint = f"write {FOLDER_PREFIX}{source}" if is_path else f"or {FOLDER_PREFIX}PATH"
-        raise DataError(f"data.source={source!r} is unknown; expected one of {', '.join(DATA_SOURCES)}; {hint}")
-    if config.sha256 is not None:
-        raise DataError(f"data.sha256 is set for {source!r}; it is for {FOLDER_PREFIX}PATH only: remove it")
-    return DATA_SOURCES[source]
-
-
-def _named_info(source: NamedSource) -> SourceInfo:
-    return SourceInfo(source.train, source.test, source.channels, source.height, source.width, source.classes)
-
-
-def _folder_info(summary: Summary) -> SourceInfo:
-    return SourceInfo(
-        summary.train, summary.test, summary.channels, summary.height, summary.width, len(summary.classes)
-    )

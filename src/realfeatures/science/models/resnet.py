@@ -4,22 +4,23 @@
 """
 
 from itertools import pairwise
+from typing import TypeVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from realfeatures.experiment.config import ResNetConfig
+from realfeatures.science.models.encoder import Encoder
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 BOTTLENECK_EXPANSION = 4
 """Output channels of a bottleneck block over its inner ones (He et al. 2016, table 1)."""
 
 
-class ResNet(nn.Module):
-    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
-
-    The last feature map is averaged over its positions. The encoder owns its normalisation to [-1, 1].
-    """
+class ResNet(Encoder):
+    """An encoder that normalises to [-1, 1] and averages its last feature map over the positions."""
 
     def __init__(self, config: ResNetConfig, *, channels: int) -> None:
         super().__init__()
@@ -91,7 +92,7 @@ class Bottleneck(nn.Module):
         return F.relu(self.residual(features) + self.shortcut(features))
 
 
-def fold_batch_norm(module: nn.Module) -> nn.Module:
+def fold_batch_norm(module: AnyModule) -> AnyModule:
     """Fold every BatchNorm that follows a convolution into it, in place: the same function with fewer kernels.
 
     For frozen networks in eval mode only. Attacks and synthesis spend their time in these.

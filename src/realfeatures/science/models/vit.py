@@ -4,17 +4,16 @@ import torch
 from torch import Tensor, nn
 
 from realfeatures.experiment.config import MaskedConfig
-from realfeatures.science.models.pooling import pool_to
+from realfeatures.science.models.encoder import Encoder, pool_to
 
 INITIAL_STD = 0.02
 """Standard deviation of the class and mask tokens at initialisation (He et al. 2022, released code)."""
 
 
-class MaskedEncoder(nn.Module):
-    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
+class MaskedEncoder(Encoder):
+    """The encoder of MAE, which normalises to [-1, 1].
 
-    `encode` is the same network on a chosen subset of the patches, which is how it is pretrained. The
-    encoder owns its normalisation to [-1, 1].
+    `encode` is the same network on a chosen subset of the patches, which is how it is pretrained.
     """
 
     def __init__(self, config: MaskedConfig, *, channels: int, height: int, width: int) -> None:

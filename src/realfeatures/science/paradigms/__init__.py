@@ -1,112 +1,21 @@
-"""The paradigms by name: how an encoder is pretrained, kept and read back."""
+"""How encoders learn: a module for each paradigm, and the registry that knows them by name."""
 
-import json
-from pathlib import Path
-from typing import Any, cast
-
-from pydantic import TypeAdapter
-from torch import nn
-
-from realfeatures.errors import ArtifactError, ConfigError
-from realfeatures.experiment.config import (
-    ContrastiveConfig,
-    DiffusionConfig,
-    PretrainConfig,
-    UntrainedConfig,
-)
-from realfeatures.experiment.vocabulary import ADVERSARIAL, Control, Paradigm
-from realfeatures.science.artifacts import load_tensors, read_manifest, save_tensors
-from realfeatures.science.context import Run
-from realfeatures.science.data.images import ImageSet
-from realfeatures.science.models.resnet import fold_batch_norm
-from realfeatures.science.paradigms import contrastive, control, diffusion, masked, outside, supervised
-from realfeatures.science.paradigms.base import (
-    ENCODER_FILE,
-    PROJECTION_FILE,
-    ImageShape,
-    ParadigmModule,
-    Pretrained,
-    frozen,
-    place,
+from realfeatures.science.paradigms.registry import (
+    PARADIGMS,
+    at_timestep,
+    attributes_of,
+    load_encoder,
+    load_projection_head,
+    paradigm_of,
+    pretrain,
 )
 
-PARADIGMS: dict[str, ParadigmModule] = {
-    Paradigm.SUPERVISED: cast(ParadigmModule, supervised),
-    ADVERSARIAL: cast(ParadigmModule, supervised),
-    Paradigm.CONTRASTIVE: cast(ParadigmModule, contrastive),
-    Paradigm.MASKED: cast(ParadigmModule, masked),
-    Paradigm.DIFFUSION: cast(ParadigmModule, diffusion),
-    Control.PIXELS: cast(ParadigmModule, control),
-    "outside": cast(ParadigmModule, outside),
-}
-"""A new paradigm is one module, one configuration and one entry here."""
-
-
-def pretrain(config: PretrainConfig, images: ImageSet, run: Run) -> Pretrained:
-    """Train the encoder that a configuration names on an image set; an untrained one is only built."""
-    if isinstance(config, UntrainedConfig):
-        shape = ImageShape.of(images)
-        return Pretrained(frozen(PARADIGMS[config.encoder.paradigm].build(config.encoder, shape)), shape)
-    return PARADIGMS[config.paradigm].pretrain(config, images, run)
-
-
-def attributes_of(config: PretrainConfig, shape: ImageShape) -> dict[str, Any]:
-    """Return what an encoder's manifest says of how to build it: its architecture and the images that it takes."""
-    built = config.encoder if isinstance(config, UntrainedConfig) else config
-    return {"image_shape": [shape.channels, shape.height, shape.width], "encoder": built.identity()}
-
-
-def load_encoder(folder: Path, run: Run) -> nn.Module:
-    """Return the encoder of an artifact, frozen, in eval mode and with its BatchNorms folded, on the run's device.
-
-    Raises:
-        ArtifactError: not an encoder, changed, or its weights do not fit its configuration.
-    """
-    config, shape = _description(folder)
-    encoder = PARADIGMS[config.paradigm].build(config, shape)
-    _load_weights(encoder, folder / ENCODER_FILE)
-    return place(fold_batch_norm(frozen(encoder)), run)
-
-
-def load_projection_head(folder: Path, dimension: int, run: Run) -> nn.Module:
-    """Return the frozen projection head of a contrastive encoder whose representations have `dimension` values.
-
-    Raises:
-        ArtifactError: the encoder is not a contrastive one, or its files were changed.
-    """
-    config, _ = _description(folder)
-    if not isinstance(config, ContrastiveConfig):
-        raise ArtifactError(f"{folder.name}: a {config.paradigm} encoder; only contrastive ones have a projection head")
-    head = contrastive.build_projection_head(config, dimension)
-    _load_weights(head, folder / PROJECTION_FILE)
-    return frozen(head).to(run.device)
-
-
-def at_timestep(folder: Path, timestep: int, destination: Path) -> dict[str, Any]:
-    """Write a diffusion encoder that reads its representation at another timestep; return its attributes.
-
-    Raises:
-        ArtifactError: the encoder is not a diffusion one.
-        ConfigError: it has no such timestep.
-    """
-    config, shape = _description(folder)
-    if not isinstance(config, DiffusionConfig):
-        raise ArtifactError(f"{folder.name}: a {config.paradigm} encoder; only diffusion ones have a timestep")
-    if timestep >= config.timesteps:
-        raise ConfigError(f"timestep {timestep}: expected one below the encoder's {config.timesteps}")
-    save_tensors(destination / ENCODER_FILE, load_tensors(folder / ENCODER_FILE))
-    return attributes_of(config.model_copy(update={"timestep": timestep}), shape)
-
-
-def _description(folder: Path) -> tuple[PretrainConfig, ImageShape]:
-    attributes = read_manifest(folder, kind="encoder")["attributes"]
-    config: PretrainConfig = TypeAdapter(PretrainConfig).validate_json(json.dumps(attributes["encoder"]))
-    return config, ImageShape(*attributes["image_shape"])
-
-
-def _load_weights(module: nn.Module, path: Path) -> None:
-    try:
-        module.load_state_dict(load_tensors(path))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[-1].strip()
-        raise ArtifactError(f"{path.parent.name}/{path.name}: does not fit its configuration: {reason}") from None
+__all__ = [
+    "PARADIGMS",
+    "at_timestep",
+    "attributes_of",
+    "load_encoder",
+    "load_projection_head",
+    "paradigm_of",
+    "pretrain",
+]

@@ -1,19 +1,21 @@
 """What every paradigm brings: a builder of its encoder and a training of it, as a protocol.
 
-An encoder is a module that maps images (N, C, H, W) float in [0, 1] to representations (N, D),
-owns its normalisation and is deterministic in eval mode. The probe and the attacks know no paradigm.
+The probe and the attacks know no paradigm: they are given an `Encoder` (models/encoder.py).
 """
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from torch import Tensor, nn
 
 from realfeatures.science.artifacts import save_tensors
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet
+from realfeatures.science.models.encoder import Encoder
 from realfeatures.science.training import Examples, History
+
+AnyModule = TypeVar("AnyModule", bound=nn.Module)
 
 ENCODER_FILE = "encoder.safetensors"
 HEAD_FILE = "probe.safetensors"
@@ -48,7 +50,7 @@ class Pretrained:
         history: one row an epoch.
     """
 
-    encoder: nn.Module
+    encoder: Encoder
     shape: ImageShape
     head: nn.Linear | None = None
     projection_head: nn.Module | None = field(default=None, kw_only=True)
@@ -69,7 +71,7 @@ class ParadigmModule(Protocol):
     `pretrain(config, images, run)` returns the trained one.
     """
 
-    def build(self, config: Any, shape: ImageShape) -> nn.Module:
+    def build(self, config: Any, shape: ImageShape) -> Encoder:
         """Return the encoder at its initialisation."""
 
     def pretrain(self, config: Any, images: ImageSet, run: Run) -> Pretrained:
@@ -81,13 +83,13 @@ def examples_of(images: ImageSet, run: Run) -> Examples:
     return Examples(images.images.to(run.device), images.labels.to(run.device))
 
 
-def place(module: nn.Module, run: Run) -> nn.Module:
+def place(module: AnyModule, run: Run) -> AnyModule:
     """Move a module to the run's device in the run's memory format."""
     # nn.Module.to has no overload for a memory format alone.
     return module.to(device=run.device, memory_format=run.memory_format)  # type: ignore[call-overload,no-any-return]
 
 
-def frozen(module: nn.Module) -> nn.Module:
+def frozen(module: AnyModule) -> AnyModule:
     """Put a module into eval mode, drop its weights' gradients and ask for none, in place."""
     module.zero_grad(set_to_none=True)
     return module.eval().requires_grad_(False)
@@ -96,7 +98,10 @@ def frozen(module: nn.Module) -> nn.Module:
 class WithHead(nn.Module):
     """An encoder and a module on its representations, trained as one."""
 
-    def __init__(self, encoder: nn.Module, head: nn.Module) -> None:
+    encoder: Encoder
+    head: nn.Module
+
+    def __init__(self, encoder: Encoder, head: nn.Module) -> None:
         super().__init__()
         self.encoder = encoder
         self.head = head

@@ -66,6 +66,12 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         Scalar: the mean over all 2N anchors.
 
     Source: Chen et al. 2020, equation 1.
+
+    Example: two pairs at right angles to each other, so that the loss is -log(e / (e + 1 + 1)).
+        >>> import torch
+        >>> from realfeatures.science.paradigms.contrastive import nt_xent_loss
+        >>> round(nt_xent_loss(torch.eye(2), torch.eye(2), temperature=1.0).item(), 4)
+        0.5514
     """
     projections = F.normalize(torch.cat([first, second]), dim=1)  # (2N, D)
     similarities = projections @ projections.T / temperature  # (2N, 2N)

@@ -4,13 +4,13 @@ from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from realfeatures.experiment.config import DiffusionConfig
 from realfeatures.science.context import Run
 from realfeatures.science.data.augment import crop_flip
 from realfeatures.science.data.images import ImageSet
-from realfeatures.science.models.pooling import pool_to
+from realfeatures.science.models.encoder import Encoder, pool_to
 from realfeatures.science.models.unet import UNet
 from realfeatures.science.paradigms.base import (
     ImageShape,
@@ -22,8 +22,8 @@ from realfeatures.science.paradigms.base import (
 from realfeatures.science.training import MovingAverage, train
 
 
-class DiffusionEncoder(nn.Module):
-    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
+class DiffusionEncoder(Encoder):
+    """A U-Net's features at one timestep, as an encoder that normalises to [-1, 1].
 
     The image is noised to the configured timestep with one fixed noise, kept with the weights, so that
     the encoder is deterministic; the U-Net's feature map is then average-pooled. With fresh noise, drawn from torch's
@@ -100,6 +100,14 @@ def noise_prediction_loss(
 
     Returns:
         Scalar. Source: Ho et al. 2020, equation 14 (L_simple).
+
+    Example: on black images, of which sqrt(1 - 0.75) = 1/2 of the noise is left, one who doubles what it sees is right.
+        >>> import torch
+        >>> from realfeatures.science.paradigms.diffusion import noise_prediction_loss
+        >>> clean, noise = torch.zeros(2, 1, 4, 4), torch.randn(2, 1, 4, 4)
+        >>> timesteps, signal_levels = torch.tensor([1, 1]), torch.tensor([1.0, 0.75])
+        >>> noise_prediction_loss(lambda noised, timesteps: 2 * noised, clean, noise, timesteps, signal_levels).item()
+        0.0
     """
     return F.mse_loss(predict(q_sample(clean, noise, signal_levels[timesteps]), timesteps), noise)
 

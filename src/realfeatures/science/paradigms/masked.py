@@ -65,6 +65,14 @@ def masked_reconstruction_loss(predicted: Tensor, patches: Tensor, masked: Tenso
 
     Returns:
         Scalar. Source: He et al. 2022, section 3, on pixels that are not normalised by patch, as in ref.
+
+    Example: of three patches the last two are masked, one of them wrong by 1 in each of its four pixels.
+        >>> import torch
+        >>> from realfeatures.science.paradigms.masked import masked_reconstruction_loss
+        >>> patches = torch.zeros(1, 3, 4)
+        >>> predicted = torch.tensor([5.0, 0.0, 1.0]).view(1, 3, 1).expand(1, 3, 4)
+        >>> masked_reconstruction_loss(predicted, patches, masked=torch.tensor([[1, 2]])).item()
+        0.5
     """
     errors = (predicted - patches).square().mean(dim=2)  # (N, T)
     return errors.gather(1, masked).mean()

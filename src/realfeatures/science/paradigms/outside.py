@@ -14,6 +14,7 @@ from realfeatures.experiment.config import OutsideConfig
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.models.architectures import build_classifier, first_line, outer_name
+from realfeatures.science.models.encoder import Encoder
 from realfeatures.science.outside_weights import read_pinned
 from realfeatures.science.paradigms.base import ImageShape, Pretrained, frozen
 
@@ -27,11 +28,8 @@ ROUNDING = 1e-4
 """chosen: how far, relative and absolute, a head applied by itself may be from the whole classifier."""
 
 
-class OutsideEncoder(nn.Module):
-    """An encoder: images (N, C, H, W) float in [0, 1] -> representations (N, dimension) float.
-
-    What the classifier's last linear layer takes; normalised as the configuration says.
-    """
+class OutsideEncoder(Encoder):
+    """What the classifier's last linear layer takes, of images that are normalised as the configuration says."""
 
     mean: Tensor
     std: Tensor

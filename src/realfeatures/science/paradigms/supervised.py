@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realfeatures.experiment.config import AdversarialConfig, SupervisedConfig
-from realfeatures.science.attacks.pgd import pgd, untargeted
+from realfeatures.science.attacks.pgd import Ball, pgd
 from realfeatures.science.context import Run
 from realfeatures.science.data.augment import crop_flip
 from realfeatures.science.data.images import ImageSet
@@ -45,8 +45,17 @@ def pretrain(config: SupervisedConfig | AdversarialConfig, images: ImageSet, run
     def loss(batch: Tensor, labels: Tensor, generator: torch.Generator) -> Tensor:
         seen = crop_flip(batch, config.augmentation, generator, run.memory_format)
         if isinstance(config, AdversarialConfig):
+            attack = config.attack
             model.eval()
-            seen = pgd(untargeted(classify, labels), seen, threat=config.attack, generator=generator)
+            seen = pgd(
+                classify,
+                seen,
+                labels,
+                ball=Ball(attack.norm, attack.epsilon),
+                steps=attack.steps,
+                step_size=attack.step_size,
+                generator=generator,
+            )
             model.train()
         return F.cross_entropy(classify(seen), labels)
 

@@ -15,9 +15,9 @@ from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.pgd import (
     TINY,
+    Ball,
     Classifier,
     ascend,
-    ball,
     untargeted,
 )
 
@@ -39,7 +39,7 @@ UNBOUNDED_SHARE = 0.05
 
 
 @dataclass(frozen=True)
-class Masking:
+class GradientMasking:
     """What was found on N images.
 
     Attributes:
@@ -59,7 +59,7 @@ class Masking:
     details: dict[str, float]
 
 
-def check_masking(
+def check_gradient_masking(
     model: Classifier,
     images: Tensor,
     labels: Tensor,
@@ -69,7 +69,7 @@ def check_masking(
     step_size: float,
     generator: torch.Generator,
     batch_size: int,
-) -> Masking:
+) -> GradientMasking:
     """Look for signs of gradient masking under one threat model.
 
     It costs 8 * `steps` + 2 passes of images and gradients, so a few dozen images will do.
@@ -85,7 +85,7 @@ def check_masking(
         batch_size: images looked at together.
     """
     if threat.epsilon == 0:
-        return Masking({}, {})
+        return GradientMasking({}, {})
     batches = zip(torch.split(images, batch_size), torch.split(labels, batch_size), strict=True)
     seen = [
         _look(_Trial(model, *batch, threat=threat, steps=steps, step_size=step_size, generator=generator))
@@ -129,7 +129,7 @@ class _Trial:
             untargeted(self.model, self.labels),
             start,
             centre=self.images,
-            region=ball(self.threat.norm, epsilon),
+            ball=Ball(self.threat.norm, epsilon),
             step_sizes=repeat(self.step_size * epsilon / self.threat.epsilon, steps),
         )
 
@@ -146,14 +146,14 @@ def _look(trial: _Trial) -> dict[str, Tensor]:
 def _surface(trial: _Trial) -> dict[str, Tensor]:
     """Compare a step of epsilon along the gradient with random ones, and with what the gradient promises."""
     loss, images, epsilon = untargeted(trial.model, trial.labels), trial.images, trial.threat.epsilon
-    region = ball(trial.threat.norm, epsilon)
+    ball = Ball(trial.threat.norm, epsilon)
     leaf = images.detach().requires_grad_()
     with torch.enable_grad():
         before = loss(leaf)
         (gradient,) = torch.autograd.grad(before.sum(), leaf)
 
     def step(direction: Tensor) -> Tensor:
-        return (images + epsilon * region.steepest(direction)).clamp(0, 1)
+        return (images + epsilon * ball.steepest(direction)).clamp(0, 1)
 
     def random_direction() -> Tensor:
         return torch.randn(images.shape, generator=trial.generator, device=images.device)
@@ -175,7 +175,7 @@ def _attacks(trial: _Trial) -> dict[str, Tensor]:
     """Return which images survive PGD with more steps and with other epsilons, (M,) bool each."""
     images, epsilon, steps = trial.images, trial.threat.epsilon, trial.steps
     # One random start, scaled to each epsilon: the attacks then differ by epsilon and steps alone.
-    unit = ball(trial.threat.norm, 1.0).random(images, trial.generator)
+    unit = Ball(trial.threat.norm, 1.0).random(images, trial.generator)
 
     def start(radius: float) -> Tensor:
         return (images + radius * unit).clamp(0, 1)
@@ -197,7 +197,7 @@ def _reach_of_grey(trial: _Trial) -> float:
     return 0.5 * (trial.images[0].numel() ** 0.5 if trial.threat.norm is Norm.L2 else 1.0)
 
 
-def _judge(found: dict[str, Tensor], count: int) -> Masking:
+def _judge(found: dict[str, Tensor], count: int) -> GradientMasking:
     """Return the verdicts on what was found, 0.0 or 1.0 for no and yes, of `count` images."""
     correct = len(found["pgd"])
     shares = {name: _mean(found[name]) for name in ("zero_gradient", "flat")}
@@ -215,7 +215,7 @@ def _judge(found: dict[str, Tensor], count: int) -> Masking:
         **{f"{name}_share": share for name, share in shares.items()},
         "linearity_error": linearity_error,
     }
-    return Masking(checks, {name: round(value, 4) for name, value in details.items()})
+    return GradientMasking(checks, {name: round(value, 4) for name, value in details.items()})
 
 
 def _mean(values: Tensor) -> float:

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.masking import Masking, check_masking
+from realfeatures.science.attacks.gradient_masking import GradientMasking, check_gradient_masking
 
 THREATS = {
     Norm.L2: ThreatModel(norm=Norm.L2, epsilon=0.6),
@@ -44,8 +44,8 @@ def examples(model) -> tuple[Tensor, Tensor]:
     return images[correct][:64], labels[correct][:64]
 
 
-def check(model, images, labels, *, threat: ThreatModel, batch_size: int = 64, seed: int = 0) -> Masking:
-    return check_masking(
+def check(model, images, labels, *, threat: ThreatModel, batch_size: int = 64, seed: int = 0) -> GradientMasking:
+    return check_gradient_masking(
         model,
         images,
         labels,
@@ -62,7 +62,7 @@ def with_gradient(value: Tensor, surrogate: Tensor) -> Tensor:
     return value.detach() + surrogate - surrogate.detach()
 
 
-def raised(masking: Masking) -> set[str]:
+def raised(masking: GradientMasking) -> set[str]:
     return {name for name, suspicious in masking.checks.items() if suspicious}
 
 
@@ -161,4 +161,4 @@ def test_misclassified_images_are_left_out(model, examples):
 
 
 def test_an_epsilon_of_zero_has_nothing_to_look_for(model, examples):
-    assert check(model, *examples, threat=ThreatModel(norm=Norm.L2, epsilon=0)) == Masking({}, {})
+    assert check(model, *examples, threat=ThreatModel(norm=Norm.L2, epsilon=0)) == GradientMasking({}, {})

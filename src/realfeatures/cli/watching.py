@@ -3,7 +3,7 @@
 import logging
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 
 from rich.console import Console
 from rich.live import Live
@@ -11,35 +11,13 @@ from rich.markup import escape
 from rich.table import Table
 
 from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
-from realfeatures.kubeflow.server.run_state import (
-    RunState,
-    TaskState,
-    state_of,
-    task_names,
-)
+from realfeatures.kubeflow.server.run_state import RunState, TaskState, watch
 
 logger = logging.getLogger(__name__)
 
-POLL_SECONDS = 5.0
-"""chosen: between two looks at a run, whose shortest task takes longer."""
 ROWS = 20
 """Of the table: the tasks that run or failed, as many as fit on a small screen."""
 COLOURS = {"RUNNING": "yellow", "SUCCEEDED": "green", "FAILED": "red"}
-
-
-def watch(kubeflow: Kubeflow, run_id: str, *, pause: Callable[[float], None] = time.sleep) -> Iterator[RunState]:
-    """Yield the run's state every few seconds, the last one when it is finished.
-
-    Raises:
-        ClusterError: the server refuses, or does not answer for longer than a request is tried.
-    """
-    run = kubeflow.get_run(run_id)
-    names = task_names(kubeflow.pipeline_spec(run))
-    while not (state := state_of(run, names)).finished:
-        yield state
-        pause(POLL_SECONDS)
-        run = kubeflow.get_run(run_id)
-    yield state
 
 
 def follow(

@@ -1,0 +1,188 @@
+"""The options that the commands for Kubeflow share: which pipeline, on which server; and what they begin with."""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from realfeatures.cli.options import ExperimentsOption, PresetOption, SetOption, chosen_preset, whole_number
+from realfeatures.errors import ConfigError
+
+if TYPE_CHECKING:
+    from realfeatures.experiment.config import Preset
+    from realfeatures.experiment.grid import Cell
+    from realfeatures.kubeflow.server.connection import Connection
+    from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
+    from realfeatures.kubeflow.server.submit import Version
+
+
+def _seed(text: str) -> int:
+    return whole_number(text, option="--seed", least=0)
+
+
+def _repetitions(text: str) -> int:
+    return whole_number(text, option="--repetitions", least=1)
+
+
+ImageOption = Annotated[str, typer.Option("--image", help="Container image that every task runs in.")]
+FirstSeedOption = Annotated[
+    int,
+    typer.Option("--seed", "-s", parser=_seed, metavar="N", help="First repetition's; the run form can change it."),
+]
+RepetitionsOption = Annotated[
+    int,
+    typer.Option(
+        "--repetitions", parser=_repetitions, metavar="N", help="Repetitions in one run, with consecutive seeds."
+    ),
+]
+ProfileOption = Annotated[
+    str | None,
+    typer.Option("--profile", help="On what the tasks run: cpu or gpu.", show_default="by the preset's device"),
+]
+ProfileSetOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--profile-set", metavar="KEY=VALUE", help="Change the profile, such as memory=8Gi or store.location=s3://b."
+    ),
+]
+HostOption = Annotated[
+    str | None,
+    typer.Option("--host", help="URL of Kubeflow Pipelines.", show_default="$KF_PIPELINES_ENDPOINT, or in-cluster"),
+]
+NamespaceOption = Annotated[
+    str | None, typer.Option("--namespace", "-n", help="Of a person, where Kubeflow serves several.")
+]
+TokenOption = Annotated[Path | None, typer.Option("--token-file", help="File with a bearer token.")]
+CaOption = Annotated[Path | None, typer.Option("--ca-cert", help="File with the server's certificate authority.")]
+ExperimentOption = Annotated[str, typer.Option("--experiment", help="That Kubeflow lists runs under.")]
+OverridesOption = Annotated[
+    str, typer.Option("--overrides", metavar="JSON", help="Of the run form, such as '{\"probe.epochs\": 5}'.")
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PipelineOptions:
+    """Which cells a pipeline has, and on what its tasks run."""
+
+    preset: PresetOption = "digits"
+    seed: FirstSeedOption = 0
+    repetitions: RepetitionsOption = 1
+    experiments: ExperimentsOption = None
+    assignments: SetOption = None
+    profile: ProfileOption = None
+    profile_assignments: ProfileSetOption = None
+
+    def load_preset(self) -> "Preset":
+        """Return the preset with what --set and --experiments change.
+
+        Raises:
+            ConfigError: one of them is not usable.
+        """
+        return chosen_preset(self.preset, self.assignments, self.experiments)
+
+    def load_profile(self, preset: "Preset") -> Any:
+        """Return the profile with what --profile-set changes; by default the one of the preset's device.
+
+        Raises:
+            ConfigError: one of them is not usable.
+        """
+        from realfeatures.pipelines.profiles import load_profile
+
+        default = "gpu" if preset.runtime.device == "cuda" else "cpu"
+        return load_profile(self.profile or default, self.profile_assignments or ())
+
+    def compile_to(self, path: Path, *, image: str, cache: bool = True) -> "list[Cell]":
+        """Write the pipeline; return its cells.
+
+        Raises:
+            ConfigError, DataError: an option or the data set is not usable.
+            StorageError: the file cannot be written.
+        """
+        from realfeatures.pipelines.paper import compile_pipeline
+        from realfeatures.running.plan import make_plan
+
+        preset = make_plan(self.load_preset(), seeds=range(self.seed, self.seed + self.repetitions)).preset
+        cells: list[Cell] = compile_pipeline(
+            preset,
+            seed=self.seed,
+            repetitions=self.repetitions,
+            image=image,
+            profile=self.load_profile(preset),
+            path=path,
+            cache=cache,
+        )
+        return cells
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServerOptions:
+    """Where Kubeflow Pipelines is, and with which credentials it is asked."""
+
+    host: HostOption = None
+    namespace: NamespaceOption = None
+    token_file: TokenOption = None
+    ca_cert: CaOption = None
+
+    def connection(self) -> "Connection":
+        """Return how the server is reached; nothing is asked yet."""
+        from realfeatures.kubeflow.server.connection import Connection
+
+        return Connection(self.host, self.namespace, self.token_file, self.ca_cert)
+
+    def open(self) -> "Kubeflow":
+        """Return Kubeflow Pipelines' API server, which answered.
+
+        Raises:
+            ConfigError: none is named.
+            ClusterError: it does not answer, is something else, or too old.
+        """
+        from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
+
+        kubeflow = Kubeflow(self.connection())
+        kubeflow.require_release()
+        return kubeflow
+
+
+def require_image(image: str) -> None:
+    """Refuse an empty name of an image.
+
+    Raises:
+        ConfigError: it is empty.
+    """
+    if not image.strip():
+        raise ConfigError("--image: expected an image, such as registry.example/realfeatures@sha256:...")
+
+
+def upload_pipeline(
+    pipeline: PipelineOptions, server: ServerOptions, *, image: str, overrides: str, cache: bool
+) -> "tuple[Kubeflow, Version]":
+    """Compile a pipeline and upload it, unless the server has it; return the server and the version.
+
+    The server is asked when every option is checked. An image that is not pinned by its digest is warned of.
+
+    Raises:
+        ConfigError, DataError: an option or the data set is not usable.
+        ClusterError: the server refuses or does not answer.
+    """
+    from realfeatures.experiment.overrides import override, parse_overrides
+    from realfeatures.kubeflow.server.submit import upload
+
+    require_image(image)
+    if "@sha256:" not in image:
+        # No error: an image that was loaded into the nodes, as into kind's, has no digest.
+        typer.echo(
+            f"warning: {image} is not pinned by its digest (NAME@sha256:...): if its tag moves, Kubeflow's cache"
+            " takes the old image's results for the new one's",
+            err=True,
+        )
+    override(pipeline.load_preset(), parse_overrides(overrides))  # what the run's first task would refuse
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "paper.yaml"
+        # The seed is given with the run: another one is no other version of the pipeline.
+        replace(pipeline, seed=0).compile_to(path, image=image, cache=cache)
+        kubeflow = server.open()
+        version = upload(kubeflow, path)
+    typer.echo(f"pipeline {version.pipeline}, version {version.version}", err=True)
+    return kubeflow, version
