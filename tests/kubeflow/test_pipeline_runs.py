@@ -78,16 +78,16 @@ def test_an_override_runs_again_only_the_cells_that_it_touches(tmp_path):
     (second,) = set(runs(tmp_path)) - {first}
     assert tasks_run(second) == {
         "configure",
-        "evaluate-natural-features-contrastive-probe-on-natural",
-        "evaluate-natural-features-contrastive-attack-probed-on-natural",
-        "evaluate-natural-features-collect-records",
+        "natural-evaluate-contr-own-probe",
+        "natural-evaluate-contr-own-pgd",
+        "natural-evaluate-collect-records",
         "report",
     }
     assert tasks_run(first) == tasks_run(second) | {
         "prepare-data",
-        "evaluate-natural-features-supervised-pretrain",
-        "evaluate-natural-features-contrastive-pretrain",
-        "evaluate-natural-features-supervised-attack-own-head",
+        "natural-evaluate-supervised-train",
+        "natural-evaluate-contrastive-train",
+        "natural-evaluate-superv-own-head",
     }
 
 

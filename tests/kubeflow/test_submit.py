@@ -108,7 +108,7 @@ def test_the_command_starts_a_run_and_says_where_it_is_and_how_to_watch_it(call,
 def test_waiting_tells_the_tasks_and_where_the_report_is(call):
     code, out, err = call(*COMMAND, "--wait", "--run-name", "mine")
     assert code == 0, err
-    assert "evaluate natural features / supervised: attack, own head: succeeded" in err
+    assert "natural: evaluate / superv own head: succeeded" in err
     assert "under runs/mine/" in out
 
 

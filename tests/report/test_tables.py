@@ -2,8 +2,10 @@
 
 import pytest
 
+from realfeatures.experiment.names import MINUS, interval_text, percent
 from realfeatures.report.sections import tables
-from realfeatures.report.tables import MINUS, Accuracy, Table, duration, entry_text, interval_text, percent
+from realfeatures.report.tables import Table, duration, entry_text
+from realfeatures.results.rows import Accuracy
 from realfeatures.results.statistics.intervals import Interval
 
 

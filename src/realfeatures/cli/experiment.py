@@ -124,7 +124,7 @@ def show(
     chosen = found.find(cell)
     table_console().print(cell_tables(found, chosen))
     # Not through rich, which would wrap a long line: it is there to be copied.
-    seeds = [int(chosen.labels.get("run_seed", found.seeds[0]))]
+    seeds = [found.seeds[0] if chosen.run_seed is None else chosen.run_seed]
     typer.echo(f"\nreproduce with\n{command_of(found.preset, seeds=seeds, out='runs/again')}")
 
 

@@ -179,8 +179,8 @@ def _heading(preset: Preset, seeds: Sequence[int]) -> Text:
     return Text(f"preset {preset.name}, data {preset.data.source}, {preset.runtime.device}, seeds {listed}")
 
 
-def _section(cell: Cell) -> tuple[str | int, ...]:
-    return cell.labels.get("run_seed", ""), cell.labels.get("features", "")
+def _section(cell: Cell) -> tuple[int | None, str | None]:
+    return cell.run_seed, cell.features
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:
