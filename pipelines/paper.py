@@ -16,18 +16,11 @@ from kfp import dsl
 from realfeatures.components.configure import configure
 from realfeatures.components.report import report
 from realfeatures.errors import ConfigError
+from realfeatures.experiment.about import Role
 from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.experiments import CONSTRUCTED, NONE
 from realfeatures.experiment.grid import Cell, cells, images_key
-from realfeatures.experiment.vocabulary import (
-    UNTRAINED,
-    Features,
-    Paradigm,
-    Protocol,
-    Readout,
-    canonical_json,
-)
+from realfeatures.experiment.vocabulary import canonical_json
 from realfeatures.kubeflow.tasks.cells import slot, structure
 from realfeatures.pipelines.naming import (
     executor_functions,
@@ -162,22 +155,22 @@ class _Paper:
         return [prepare, *(self._repetition(number, seed) for number, seed in enumerate(self.seeds, start=1))]
 
     def _repetition(self, number: int, seed: int) -> Step:
-        own = [cell for cell in self.grid[1:] if cell.labels["run_seed"] == seed]
+        own = [cell for cell in self.grid[1:] if cell.run_seed == seed]
         return self._nest(f"repetition {number}", self._seed(own), wanted=set(self._pictures().values()))
 
     def _seed(self, grid: Sequence[Cell]) -> list[Step]:
         """One seed: sources and synthesis one by one, and what evaluates the sets as nested pipelines."""
-        sources = {key for cell in grid if cell.labels["role"] == "images" for key in cell.inputs.values()}
+        sources = {key for cell in grid if cell.role is Role.IMAGES for key in cell.inputs.values()}
         steps: list[Step] = []
         groups: dict[str, list[Cell]] = {}
         for cell in grid:
-            if cell.key in sources or cell.labels["role"] == "images":
-                steps.append(Task(title(cell), cell))
+            if cell.key in sources or cell.role is Role.IMAGES:
+                steps.append(Task(cell.short, cell))
             else:
-                groups.setdefault(group_title(cell), []).append(cell)
+                groups.setdefault(cell.group, []).append(cell)
         for name, group in groups.items():
             outside = {key for cell in grid if cell not in group for key in cell.inputs.values()}
-            steps.append(self._nest(name, [Task(title(cell), cell) for cell in group], wanted=outside))
+            steps.append(self._nest(name, [Task(cell.short, cell) for cell in group], wanted=outside))
         return in_order(steps)
 
     def _nest(self, name: str, steps: Sequence[Step], *, wanted: set[str]) -> Step:
@@ -206,63 +199,3 @@ class _Paper:
             **level.numbered_parts(),
         )
         level.place(task, "report")
-
-
-def group_title(cell: Cell) -> str:
-    """Return the name of the nested pipeline that a cell stands in; each holds at most thirty (see kfp_runtime)."""
-    labels = cell.labels
-    features, paradigm, readout = (str(labels.get(name, "")) for name in ("features", "paradigm", "readout"))
-    if labels["role"] in ("transfer", "loss_curves"):
-        return "transfer of attacks"
-    if labels["role"] == "knn":
-        return "nearest neighbours"
-    if "timestep" in labels:
-        return "timesteps of diffusion encoders"
-    if labels.get("protocol") == Protocol.ROBUST_SET:
-        return "attack from robust images"
-    if readout in (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE):
-        return f"augmented probes on {_words(features)} encoders"
-    if features in (NONE, UNTRAINED):
-        small = paradigm not in (Paradigm.MASKED, Paradigm.DIFFUSION)
-        return "raw pixels and untrained ResNets" if small else "untrained ViTs and U-Nets"
-    if features == Features.NATURAL and labels.get("probe_features", features) != features:
-        # Apart from the other natural cells, which need not wait for the synthesis.
-        return "probe natural encoders on crafted features"
-    if paradigm == Paradigm.SUPERVISED and features in CONSTRUCTED:
-        return "standard training on constructed sets"
-    return f"evaluate {_words(features)} features"
-
-
-def title(cell: Cell) -> str:
-    """Return what a person reads on a cell's task, such as `contrastive: probe on natural`."""
-    labels = {name: _words(value) for name, value in cell.labels.items()}
-    role = cell.labels["role"]
-    if role == "images":
-        return f"make {labels['features']} images"
-    if role == "source":
-        return f"{labels['paradigm']}: train source"
-    if role == "transfer":
-        return f"transfer between models of {labels['features']}"
-    if role == "loss_curves":
-        return f"loss curves of {labels['features']}"
-    on = f"{labels['paradigm']}{' at ' + labels['timestep'] if 'timestep' in labels else ''}"
-    several_sets = cell.labels.get("protocol") == Protocol.ROBUST_SET or cell.labels["features"] in (
-        UNTRAINED,
-        *CONSTRUCTED,
-    )
-    if several_sets:  # in the nested pipeline that the task stands in
-        on = f"{on} on {labels['features']}"
-    if role == "encoder":
-        return f"{on}: {'read' if 'timestep' in labels else 'pretrain'}"
-    how = labels["readout"].removeprefix("linear-")
-    if role == "probe":
-        return f"{on}: {how.partition('-t')[0]} on {labels['probe_features']}"
-    if role == "knn":
-        return f"{on}: nearest neighbours of {labels['probe_features']}"
-    by = {"own-head": "own head", "probe": f"probed on {labels['probe_features']}"}
-    read_out = by.get(how.partition("-t")[0], f"{how} on {labels['probe_features']}")
-    return f"{on}: attack, {read_out}"
-
-
-def _words(label: str | int) -> str:
-    return str(label).replace("_", "-")

@@ -40,27 +40,27 @@ def check_cells_read_what_their_names_say(grid: Sequence[Cell]) -> None:
     wrong, checked = [], 0
     for cell in grid:
         for port, named in _named_inputs(cell).items():
-            parent = by_key[cell.inputs[port]].labels
-            found = "natural" if parent["role"] == "data" else parent["features"]
+            parent = by_key[cell.inputs[port]]
+            found = "natural" if parent.role == "data" else parent.features
             checked += 1
             wrong += [cell.key] if found != named else []
         if "source" in cell.inputs:
-            robust = by_key[cell.inputs["source"]].labels["paradigm"] == "adversarial"
-            wrong += [cell.key] if robust != (cell.labels["features"] == Features.ROBUST) else []
+            robust = by_key[cell.inputs["source"]].paradigm == "adversarial"
+            wrong += [cell.key] if robust != (cell.features == Features.ROBUST) else []
     assert checked
     assert not wrong, f"{wrong} read images of other features"
 
 
 def _named_inputs(cell: Cell) -> dict[str, str]:
-    """Return the features of a cell's image inputs, port by port, as its labels have them."""
-    labels = cell.labels
-    match labels["role"]:
-        case "encoder" if "train_set" in cell.inputs and labels["features"] in set(Features):
-            return {"train_set": str(labels["features"])}
-        case "probe" | "knn":
-            return {"train_set": str(labels["probe_features"])}
-        case "attack":
-            return {"test_set": "robust" if labels.get("protocol") == "robust_set" else "natural"}
+    """Return the features of a cell's image inputs, port by port, as what it is about has them."""
+    read = cell.measurement
+    match cell.role:
+        case "encoder" if "train_set" in cell.inputs and cell.features in set(Features):
+            return {"train_set": str(cell.features)}
+        case "probe" | "knn" if read is not None:
+            return {"train_set": str(read.probe_features)}
+        case "attack" if read is not None:
+            return {"test_set": "robust" if read.protocol == "robust_set" else "natural"}
         case "images":
             return {"natural": "natural"}
     return {}

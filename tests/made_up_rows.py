@@ -3,8 +3,8 @@
 import hashlib
 from typing import Any
 
-from realfeatures.results.build import SCHEMA_VERSION
 from realfeatures.results.earlier import NamedRun, parse_results
+from realfeatures.results.reading import SCHEMA_VERSION
 from realfeatures.results.statistics.intervals import wilson_interval
 
 IMAGES = 500
@@ -21,9 +21,10 @@ def row(what: str | float, seed: int, correct: int, *, cell: str, n: int = IMAGE
     return {
         "experiments": ["E2" if attacked else "E1"],
         "paradigm": "masked" if attacked else what,
-        "features": "natural",
+        "features": "none" if what == "pixels" else "natural",
         "probe_features": "natural",
         "readout": "own_head" if what == "supervised" else "linear_probe",
+        "timestep": None,
         "attack": "pgd" if attacked else "none",
         "norm": "L2" if attacked else "none",
         "epsilon": what if attacked else 0.0,

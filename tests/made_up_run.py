@@ -42,14 +42,14 @@ class Run:
             self.write_cell(cell)
 
     def write_cell(self, cell: Cell) -> None:
-        role, address = cell.labels["role"], self.addresses[cell.key]
+        role, address = cell.role, self.addresses[cell.key]
         folder = self.out / "partial" / address
         folder.mkdir(parents=True)
         attributes, record = {}, {}
         if role in ("data", "images"):
             save_split(folder, seed=cell.seed)
             attributes = {"classes": CLASSES}
-            record = {} if role == "data" else {"synthesis": synthesis(str(cell.labels["features"]))}
+            record = {} if role == "data" else {"synthesis": synthesis(str(cell.features))}
         else:
             save_tensors(folder / "weights.safetensors", {"weights": torch.zeros(2)})
             record = record_of(cell)
@@ -111,7 +111,7 @@ def history(cell: Cell) -> list[dict]:
 
 
 def record_of(cell: Cell) -> dict:
-    match cell.labels["role"]:
+    match cell.role:
         case "attack":
             masking = {"checks": {"L2 flat_loss": False}, "details": {"L2 lowest_gradient": 0.125}}
             return {"measurements": measurements(cell), **({"masking": masking} if cell.config.autoattack else {})}
@@ -157,8 +157,9 @@ def loss_curve(attacked: str) -> dict:
 
 
 def clean_correct(cell: Cell) -> int:
-    paradigm, features, probe = (str(cell.labels[n]) for n in ("paradigm", "features", "probe_features"))
-    shift = -7 * int(cell.labels["run_seed"])
+    read = cell.measurement
+    paradigm, features, probe = read.paradigm, read.features, read.probe_features
+    shift = -7 * cell.run_seed
     if features in ("none", "untrained"):
         return NOTHING[probe] + shift
     if probe == "natural":  # the encoder's set hardly matters
@@ -168,7 +169,7 @@ def clean_correct(cell: Cell) -> int:
 
 
 def measurements(cell: Cell) -> list[dict]:
-    clean, protocol = clean_correct(cell), str(cell.labels["protocol"])
+    clean, protocol = clean_correct(cell), str(cell.measurement.protocol)
     found = [measurement("none", "none", 0.0, clean, IMAGES)]
     for threat in cell.config.pgd:
         kept = clean / IMAGES * max(0.0, 1 - 1.3 * threat.epsilon)
@@ -176,7 +177,7 @@ def measurements(cell: Cell) -> list[dict]:
     for threat in cell.config.representation:
         found.append(measurement("pgd_representation", threat.norm, threat.epsilon, ATTACKED // 2, ATTACKED))
     for threat in cell.config.autoattack:
-        kept = clean / IMAGES * (0.8 if cell.labels["paradigm"] == "adversarial" else 0.2)
+        kept = clean / IMAGES * (0.8 if cell.paradigm == "adversarial" else 0.2)
         details = {"accuracy": {"clean": 1.0}, "checks": {"randomized": False, "zero_gradient": False}}
         one = measurement("autoattack", threat.norm, threat.epsilon, int(kept * AUTOATTACKED), AUTOATTACKED)
         found.append({**one, "details": details})

@@ -83,17 +83,25 @@ def nan(content: dict[str, Any]) -> dict[str, Any]:
     return content
 
 
+def odd_paradigm(content: dict[str, Any]) -> dict[str, Any]:
+    content["rows"][0]["paradigm"] = "<b>|_x"
+    return content
+
+
 @pytest.mark.parametrize(
     ("content", "line"),
     [
         (None, "no such run; expected a run's folder, its results.json, or store:NAME"),
-        ("{", "not JSON; expected a results.json of realfeatures"),
+        ("{", "not JSON; run the same command again to rewrite its results.json"),
         ("[1]", "holds no JSON object"),
         ("[" * 100_000, "not JSON"),
-        ({**results({("masked", 0): 1}), "schema_version": 3}, "has schema version 3, expected 2"),
-        ({"schema_version": 2}, "results.json: preset: Field required"),
+        (
+            {**results({("masked", 0): 1}), "schema_version": 2},
+            "has schema version 2, expected 3; run its command again with this release, which keeps finished cells",
+        ),
+        ({"schema_version": 3}, "results.json: preset: Field required"),
         (nan(results({("masked", 0): 1})), r"rows.0.value: "),
-        (results({("<b>|_x", 0): 1}), "rows.0.paradigm: Value error, '<b>|_x', expected one of: supervised, "),
+        (odd_paradigm(results({("masked", 0): 1})), "rows.0: Value error, paradigm '<b>|_x' is unknown; expected one"),
         (results({("diffusion", 0): 1}), "have no measurement in common"),
     ],
 )

@@ -92,9 +92,7 @@ def downstream(chosen: Callable[[Cell], bool]) -> set[str]:
 
 def test_a_change_touches_the_cells_downstream_of_it_and_no_other() -> None:
     assert changed("probe.epochs=5") == downstream(lambda cell: cell.stage == "linear_probe")
-    assert changed("masked.width=24") == downstream(
-        lambda cell: cell.stage == "pretrain" and cell.labels["paradigm"] == "masked"
-    )
+    assert changed("masked.width=24") == downstream(lambda cell: cell.stage == "pretrain" and cell.paradigm == "masked")
     assert changed("adversarial.attack.steps=3") == downstream(
         lambda cell: cell.key == "seed0/sources/adversarial/encoder"
     )

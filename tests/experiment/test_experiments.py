@@ -27,7 +27,7 @@ def of_experiment(experiment: Experiment) -> dict[str, Cell]:
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("experiment", Experiment)
 def test_every_preset_has_every_experiment(preset: str, experiment: Experiment) -> None:
-    found = [cell for cell in grid(preset=preset).values() if experiment in str(cell.labels.get("experiments")).split()]
+    found = [cell for cell in grid(preset=preset).values() if experiment in cell.experiments]
     assert found
 
 
@@ -44,8 +44,8 @@ def test_a_cell_that_several_experiments_want_is_one_cell() -> None:
     whole = grid()
     assert whole.keys() == set().union(*parts)
     assert len(whole) < sum(map(len, parts))
-    shared = whole["natural/contrastive/attack/natural"].labels["experiments"]
-    assert shared == "E1 E2 E3 E4 decomposition controls"
+    shared = whole["natural/contrastive/attack/natural"].experiments
+    assert shared == ("E1", "E2", "E3", "E4", "decomposition", "controls")
 
 
 def test_a_cell_is_attacked_as_hard_as_its_most_demanding_experiment_asks() -> None:
@@ -114,18 +114,18 @@ def test_e6_breaks_labels_and_start_images_each_in_one_set() -> None:
     assert found["d_rand_labels/images"].inputs == {"natural": "data", "labelled": "seed0/d_rand/images"}
     assert found["non_robust_noise/images"].config.start == "noise"
     assert found["d_det/images"].config.targets == "next"
-    assert {str(c.labels["paradigm"]) for c in found.values() if c.stage == "attack"} == {"supervised", "pixels"}
+    assert {c.paradigm for c in found.values() if c.stage == "attack"} == {"supervised", "pixels"}
 
 
 def test_the_decomposition_reads_everything_out_by_a_linear_probe() -> None:
     found = of_experiment(Experiment.DECOMPOSITION)
-    attacks = [cell for cell in found.values() if cell.stage == "attack"]
-    assert {str(cell.labels["readout"]) for cell in attacks} == {"linear_probe"}
+    read = [cell.measurement for cell in found.values() if cell.stage == "attack" and cell.measurement is not None]
+    assert {one.readout for one in read} == {"linear_probe"}
     for paradigm in Paradigm:
         for crafted in ("robust", "non_robust", "d_rand"):
             for encoder in (crafted, "natural", "untrained"):
-                cells_of = [c for c in attacks if (c.labels["paradigm"], c.labels["features"]) == (paradigm, encoder)]
-                assert {"natural", crafted} <= {str(cell.labels["probe_features"]) for cell in cells_of}
+                mixed = [one for one in read if (one.paradigm, one.features) == (paradigm, encoder)]
+                assert {"natural", crafted} <= {one.probe_features for one in mixed}
 
 
 def test_an_outside_classifier_takes_the_place_of_its_source() -> None:
@@ -139,7 +139,7 @@ def test_an_outside_classifier_takes_the_place_of_its_source() -> None:
 
 
 def test_what_is_wanted_is_wanted_once() -> None:
-    found = wants(load_preset("digits"))
+    found = [want.measurement for want in wants(load_preset("digits"))]
     assert len(found) == len(set(found))
 
 

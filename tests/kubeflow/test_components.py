@@ -182,7 +182,7 @@ def test_a_task_writes_the_artifact_of_the_one_machine_run(tmp_path):
     (data,) = grid = cells(DIGITS, [])
     addresses = cell_addresses(grid, runtime=DIGITS.runtime, code=code_digest(), versions=library_versions())
     assert open_artifact(Path(output.path)).require("image_set").address == addresses[data.key]
-    assert output.metadata == {"role": "data", "address": addresses[data.key], "kind": "image_set"}
+    assert output.metadata == {"title": "prepare data", "address": addresses[data.key], "kind": "image_set"}
 
 
 def test_a_retry_replaces_what_the_first_attempt_left(tmp_path):

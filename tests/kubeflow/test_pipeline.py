@@ -185,18 +185,18 @@ def test_the_top_level_reads_as_the_paper(compiled):
     assert names == {
         "configure",
         "prepare data",
-        "supervised: pretrain",
-        "adversarial: train source",
-        "make robust images",
-        "make non-robust images",
-        "make d-rand images",
-        "evaluate natural features",
-        "evaluate robust features",
-        "evaluate non-robust features",
-        "evaluate d-rand features",
+        "supervised: train",
+        "adversarial source",
+        "robust images",
+        "non-robust images",
+        "d-rand images",
+        "natural: evaluate",
+        "robust: evaluate",
+        "non-robust: evaluate",
+        "d-rand: evaluate",
         "raw pixels and untrained ResNets",
         "untrained ViTs and U-Nets",
-        "attack from robust images",
+        "attacks from robust images",
         "report",
     }
 
@@ -453,16 +453,16 @@ def test_an_override_runs_again_only_the_cells_that_it_touches(tmp_path):
     (second,) = set(runs(tmp_path)) - {first}
     assert tasks_run(second) == {
         "configure",
-        "evaluate-natural-features-contrastive-probe-on-natural",
-        "evaluate-natural-features-contrastive-attack-probed-on-natural",
-        "evaluate-natural-features-collect-records",
+        "natural-evaluate-contr-own-probe",
+        "natural-evaluate-contr-own-pgd",
+        "natural-evaluate-collect-records",
         "report",
     }
     assert tasks_run(first) == tasks_run(second) | {
         "prepare-data",
-        "evaluate-natural-features-supervised-pretrain",
-        "evaluate-natural-features-contrastive-pretrain",
-        "evaluate-natural-features-supervised-attack-own-head",
+        "natural-evaluate-supervised-train",
+        "natural-evaluate-contrastive-train",
+        "natural-evaluate-superv-own-head",
     }
 
 

@@ -117,9 +117,7 @@ def test_a_run_is_watched_to_its_end(kubeflow, paper):
     assert states[-1].state == "SUCCEEDED"
     assert {task.state for task in states[-1].tasks} == {"SUCCEEDED"}
     names = [task.name for task in states[-1].steps]
-    assert {"configure", "prepare data", "report", "evaluate natural features / supervised: attack, own head"} < {
-        *names
-    }
+    assert {"configure", "prepare data", "report", "natural: evaluate / superv own head"} < {*names}
     assert len(set(names)) == len(names) == states[-1].total
     require_success(states[-1])
 
@@ -130,7 +128,7 @@ def test_tasks_of_several_nested_pipelines_are_told_apart(kubeflow, tmp_path):
     compile_pipeline(preset, seed=0, repetitions=1, image=IMAGE, profile=load_profile("cpu"), path=path)
     state = follow(kubeflow, started(kubeflow, path), pause=lambda _seconds: None)
     names = [task.name for task in state.steps]
-    assert {f"evaluate {kind} features / supervised: attack, own head" for kind in ("natural", "robust")} < {*names}
+    assert {f"{kind}: evaluate / superv own head" for kind in ("natural", "robust")} < {*names}
     assert len(names) == state.total
 
 
@@ -138,7 +136,7 @@ def test_tasks_of_several_nested_pipelines_are_told_apart(kubeflow, tmp_path):
 def test_a_run_that_fails_midway_names_the_innermost_task(driver_fails, kubeflow, server, paper):
     run_id = started(kubeflow, paper)
     spec = server.spec_of(server.runs[run_id])
-    task = "evaluate natural features / supervised: attack, own head"
+    task = "natural: evaluate / superv own head"
     server.fails_at = next(key for key, name in task_names(spec).items() if name.text == task)
     server.driver_fails = driver_fails
     state = follow(kubeflow, run_id, pause=lambda _seconds: None)
@@ -383,7 +381,7 @@ def test_the_command_starts_a_run_and_says_where_it_is_and_how_to_watch_it(call,
 def test_waiting_tells_the_tasks_and_where_the_report_is(call):
     code, out, err = call(*COMMAND, "--wait", "--run-name", "mine")
     assert code == 0, err
-    assert "evaluate natural features / supervised: attack, own head: succeeded" in err
+    assert "natural: evaluate / superv own head: succeeded" in err
     assert "under runs/mine/" in out
 
 

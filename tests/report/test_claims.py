@@ -20,4 +20,4 @@ def test_each_claim_has_its_rule_its_verdict_and_what_decided_in_both_reports(or
         assert claim["rule"] in row["claim and rule"]
         assert f"**{claim['verdict']}**" in original.markdown
     assert '<span class="badge supported">supported</span>' in original.html
-    assert f"{len(results['claims'][3]['decided'].split('; ')) - 4} more</summary>" in original.html
+    assert f"{len(results['claims'][3]['reasons']) - 4} more</summary>" in original.html

@@ -6,6 +6,8 @@ import jsonschema
 import pytest
 from made_up_run import Run, record_of
 
+from realfeatures.experiment.measurement import Measurement
+
 
 def test_results_match_their_documented_schema(results: dict, schema: dict) -> None:
     jsonschema.Draft202012Validator.check_schema(schema)
@@ -33,7 +35,7 @@ def test_the_schema_describes_every_property(schema: dict) -> None:
 
 
 def test_a_row_is_one_flat_record_with_its_interval(original: Run, results: dict) -> None:
-    measured = [record_of(cell)["measurements"] for cell in original.grid if cell.labels["role"] in ("attack", "knn")]
+    measured = [record_of(cell)["measurements"] for cell in original.grid if cell.role in ("attack", "knn")]
     assert len(results["rows"]) == sum(map(len, measured))
     row = next(
         row
@@ -49,8 +51,7 @@ def test_a_row_is_one_flat_record_with_its_interval(original: Run, results: dict
 
 
 def test_every_measurement_of_a_seed_has_a_key_of_its_own(results: dict) -> None:
-    names = ("paradigm", "features", "probe_features", "readout", "protocol", "attack", "norm", "epsilon", "seed")
-    keys = [tuple(row[name] for name in names) for row in results["rows"]]
+    keys = [(Measurement.of(row), row["seed"]) for row in results["rows"]]
     assert len(set(keys)) == len(keys)
 
 
@@ -60,6 +61,7 @@ def test_transfer_loss_curves_and_masking_are_lists_with_their_cells(original: R
     assert one["cell"] == original.addresses["seed0/natural/transfer"]
     curve = results["loss_curves"][0]
     assert (curve["paradigm"], curve["attacked"], curve["info_nce"]) == ("contrastive", "info_nce", [1.0, 2.0, 4.0])
-    checked = {(m["features"], m["protocol"]) for m in results["masking"] if m["paradigm"] == "supervised"}
+    read = [Measurement.of(one["measurement"]) for one in results["masking"]]
+    checked = {(one.features, one.protocol) for one in read if one.paradigm == "supervised"}
     assert {("robust", "natural"), ("robust", "robust_set")} <= checked
     assert results["masking"][0]["checks"] == {"L2 flat_loss": False}

@@ -41,7 +41,7 @@ def test_the_sources_are_in_no_table_of_the_paradigms(page: Page) -> None:
 
 def test_what_was_not_attacked_has_its_planned_columns_and_dashes(run: Run) -> None:
     for cell in run.grid:
-        if cell.labels["role"] == "attack" and cell.labels["paradigm"] != "adversarial":
+        if cell.role == "attack" and cell.paradigm != "adversarial":
             shutil.rmtree(run.folder(cell.key))
     run.report()
     page = Page(run.html)

@@ -14,13 +14,15 @@ from scipy import stats
 
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cell_addresses, cells
+from realfeatures.experiment.names import MINUS
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Readout, measurement_name
 from realfeatures.report.sections.decomposition import answers, culprit_of, losses
-from realfeatures.report.tables import MINUS, Accuracy
-from realfeatures.results.build import Experiment, Finished, results_of
+from realfeatures.results.build import measured as measured_by
 from realfeatures.results.contrasts import contrasts
 from realfeatures.results.flags import FLAGS, Flags
+from realfeatures.results.records import Finished, Records
+from realfeatures.results.rows import Accuracy, Rows
 from realfeatures.results.statistics.intervals import (
     Interval,
     over_seeds,
@@ -61,15 +63,16 @@ def agreeing(accuracies: Mapping[tuple[str, str], float]) -> Verdicts:
     return found
 
 
-def run_of(out: Path, verdicts: Verdicts) -> Experiment:
+def run_of(out: Path, verdicts: Verdicts) -> Records:
     """Return a run whose linear probes gave some verdicts; what has none was not measured."""
     chosen = preset()
     grid = cells(chosen, SEEDS)
     addresses = cell_addresses(grid, runtime=chosen.runtime, code="0" * 64, versions={})
     finished = {}
     for cell in grid:
-        names = tuple(cell.labels.get(name) for name in ("features", "probe_features", "run_seed"))
-        if cell.labels.get("readout") == Readout.LINEAR_PROBE and names in verdicts:
+        read = cell.measurement
+        names = () if read is None else (read.features, read.probe_features, cell.run_seed)
+        if read is not None and read.readout == Readout.LINEAR_PROBE and names in verdicts:
             right = verdicts[names]
             folder = out / addresses[cell.key]
             folder.mkdir(parents=True)
@@ -78,12 +81,12 @@ def run_of(out: Path, verdicts: Verdicts) -> Experiment:
             measured = {**CLEAN, "protocol": "natural", "metric": "clean_accuracy", **counts}
             record = {"measurements": [measured]}
             finished[cell.key] = Finished(folder, {"address": folder.name}, record, {})
-    return Experiment(chosen, SEEDS, tuple(grid), addresses, finished)
+    return Records(chosen, SEEDS, tuple(grid), addresses, finished)
 
 
-def measured(experiment: Experiment, *, flags: bool = True) -> dict[str, Any]:
-    results = results_of(experiment)
-    results["decomposition"] = contrasts(results, Flags(experiment) if flags else None)
+def measured(records: Records, *, flags: bool = True) -> dict[str, Any]:
+    results = measured_by(records)
+    results["decomposition"] = contrasts(Rows.of(results), Flags(records) if flags else None)
     return results
 
 
@@ -97,7 +100,7 @@ def verdicts() -> Verdicts:
 
 
 @pytest.fixture(scope="module")
-def experiment(tmp_path_factory: pytest.TempPathFactory, verdicts: Verdicts) -> Experiment:
+def records(tmp_path_factory: pytest.TempPathFactory, verdicts: Verdicts) -> Records:
     return run_of(tmp_path_factory.mktemp("run"), verdicts)
 
 
@@ -111,9 +114,9 @@ PAIRS = {
 
 @pytest.mark.parametrize("changed", PAIRS)
 def test_a_loss_has_the_interval_of_the_same_images_drawn_again(
-    experiment: Experiment, verdicts: Verdicts, changed: str
+    records: Records, verdicts: Verdicts, changed: str
 ) -> None:
-    found = by_change(measured(experiment))[changed]
+    found = by_change(measured(records))[changed]
     first, second = PAIRS[changed]
     expected = []
     for seed in SEEDS:
@@ -129,14 +132,14 @@ def test_a_loss_has_the_interval_of_the_same_images_drawn_again(
     assert (found["n"], found["seeds"], found["interval"]) == (IMAGES, list(SEEDS), "paired_bootstrap")
 
 
-def test_the_difference_is_that_of_the_two_losses(experiment: Experiment) -> None:
-    found = by_change(measured(experiment))
+def test_the_difference_is_that_of_the_two_losses(records: Records) -> None:
+    found = by_change(measured(records))
     difference = found["encoder"]["value"] - found["probe"]["value"]
     assert found["encoder_minus_probe"]["value"] == pytest.approx(difference)
 
 
-def test_without_verdicts_on_images_the_interval_is_movers_and_wider(experiment: Experiment) -> None:
-    paired, unpaired = by_change(measured(experiment)), by_change(measured(experiment, flags=False))
+def test_without_verdicts_on_images_the_interval_is_movers_and_wider(records: Records) -> None:
+    paired, unpaired = by_change(measured(records)), by_change(measured(records, flags=False))
     first, second = (wilson_interval(round(ACCURACIES[one] * IMAGES), IMAGES) for one in PAIRS["encoder_minus_probe"])
     newcombe = weighted_difference(first, second, weight=1.0)
     one = unpaired["encoder_minus_probe"]
@@ -149,8 +152,8 @@ def test_without_verdicts_on_images_the_interval_is_movers_and_wider(experiment:
 
 def test_losses_that_only_pairing_tells_apart_are_told_apart(tmp_path: Path) -> None:
     close = agreeing({**ACCURACIES, ("natural", "non_robust"): 0.82})
-    experiment = run_of(tmp_path, close)
-    [paired], [unpaired] = answers(measured(experiment)), answers(measured(experiment, flags=False))
+    records = run_of(tmp_path, close)
+    [paired], [unpaired] = answers(measured(records)), answers(measured(records, flags=False))
     assert paired.summary == (
         "With non_robust: the labels that the probe is fitted to lose more accuracy than the encoder does, in masked."
     )
@@ -183,8 +186,8 @@ def test_a_seed_without_a_cell_is_left_out_and_a_mix_that_was_not_measured_has_n
     assert (probe, difference, intervals) == (None, None, "paired bootstrap")
 
 
-def test_the_list_fits_its_schema(experiment: Experiment) -> None:
-    found = measured(experiment)["decomposition"]
+def test_the_list_fits_its_schema(records: Records) -> None:
+    found = measured(records)["decomposition"]
     schema = {**SCHEMA["properties"]["decomposition"], "$defs": SCHEMA["$defs"]}
     jsonschema.validate(found, schema)
     assert len(found) == 4
@@ -192,8 +195,8 @@ def test_the_list_fits_its_schema(experiment: Experiment) -> None:
         jsonschema.validate([{**found[0], "interval": "wilson"}], schema)
 
 
-def test_the_table_names_the_cells_behind_each_number(experiment: Experiment) -> None:
-    [row] = losses(measured(experiment)).rows
+def test_the_table_names_the_cells_behind_each_number(records: Records) -> None:
+    [row] = losses(measured(records)).rows
     counts = [len(entry.cells) for entry in row if isinstance(entry, Accuracy)]
     assert counts == [2, 2, 2, 4]  # one a seed, and of both mixes for the difference
 

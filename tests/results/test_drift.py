@@ -27,7 +27,7 @@ from realfeatures.results.statistics.significance import holm, p_of_test_images,
 
 
 def verdicts(drift: Drift) -> dict[str, str]:
-    return {one.quantity.paradigm: one.verdict for one in drift.rows}
+    return {one.measurement.paradigm: one.verdict for one in drift.rows}
 
 
 def test_identical_runs_have_no_news() -> None:
@@ -53,7 +53,7 @@ def test_one_image_more_at_the_same_address_is_not_reproduced() -> None:
     assert not drift.quiet
     assert verdicts(drift) == {"masked": "not reproduced", "diffusion": "same"}
     (broken,) = drift.broken
-    assert (broken.quantity.paradigm, broken.before, broken.after, broken.run) == ("masked", 0.8, 0.802, "before")
+    assert (broken.measurement.paradigm, broken.before, broken.after, broken.run) == ("masked", 0.8, 0.802, "before")
     assert drift.headline.startswith("Not reproduced at the same address: 1. ")
 
 
@@ -78,7 +78,7 @@ def test_a_planted_shift_is_named_and_nothing_else() -> None:
     after = {key: value + 1 for key, value in before.items()}
     after |= {(0.7, seed): 300 + seed for seed in range(3)}
     drift = drift_of(run(after, code="b"), [run(before, "before")])
-    assert [one.quantity.epsilon for one in drift.with_verdict("left")] == [0.7]
+    assert [one.measurement.epsilon for one in drift.with_verdict("left")] == [0.7]
     (left,) = drift.with_verdict("left")
     assert left.difference.high < -0.1 < left.difference.value + 0.11
     assert (left.trainings_before, left.trainings_after, left.allowance) == (3, 3, 0.0)
@@ -320,7 +320,8 @@ def test_the_report_shows_what_left_its_interval_and_the_run_s_name(finished: Ru
     assert found["name"] == "nightly-2"
     assert found["rows"] == plain["rows"], "the run's own numbers do not depend on earlier runs"
     left = [one for one in found["drift"]["rows"] if one["verdict"] == "left"]
-    assert {(one["quantity"]["paradigm"], one["quantity"]["attack"]) for one in left} == {("masked", "autoattack")}
+    names = [one["measurement"] for one in left]
+    assert {(one["paradigm"], one["attack"]) for one in names} == {("masked", "autoattack")}
     table = Page(finished.html).table("accuracy of", "before, %")
     assert table[("masked on robust under autoattack L2 0.75",)]["before, %"].startswith("95.0")
     assert "<dt>Run</dt><dd>nightly-2</dd>" in finished.html
@@ -358,7 +359,6 @@ def test_odd_names_are_escaped_in_both_reports(finished: Run) -> None:
     odd["claims"].append({"id": "C9", "text": ODD, "verdict": ODD})
     for one in odd["rows"][:3]:
         one["value"] = 0.5
-    odd["rows"].append({**odd["rows"][-1], "protocol": ODD})
     report(finished, [parse_results(odd, name=ODD)], ODD)
     page = Page(finished.html)
     assert "b" not in page.tags

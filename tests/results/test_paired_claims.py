@@ -1,7 +1,7 @@
 """Claims judged image by image: the paired bootstrap, the flags behind it, and every claim on a grid's own cells."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +12,12 @@ from scipy import stats
 from torch import nn
 
 from realfeatures.errors import ArtifactError
+from realfeatures.experiment.about import MEASURED_ROLES
 from realfeatures.experiment.claims import claims_for
+from realfeatures.experiment.comparisons import Beats, Keeps, Mean, Referred
 from realfeatures.experiment.config import AttackConfig, ThreatModel
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
-from realfeatures.experiment.measures import Comparison, Mean, matched
+from realfeatures.experiment.measurement import Measurement, matched
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import (
     ADVERSARIAL,
@@ -28,10 +30,12 @@ from realfeatures.experiment.vocabulary import (
     Readout,
     measurement_name,
 )
-from realfeatures.results.build import Experiment, Finished, results_of
-from realfeatures.results.estimates import Measurements
+from realfeatures.results.build import measured as measured_by
+from realfeatures.results.estimates import Estimates
 from realfeatures.results.flags import FLAGS, Flags
 from realfeatures.results.judging import Judged, judge_comparison
+from realfeatures.results.records import Finished, Records
+from realfeatures.results.rows import Row, Rows
 from realfeatures.results.statistics.bootstrap import paired_bootstrap
 from realfeatures.results.statistics.intervals import weighted_difference, wilson_interval
 from realfeatures.results.verdicts import Verdict, as_json, judge_all
@@ -42,13 +46,13 @@ from realfeatures.science.evaluation import evaluate
 IMAGES = {"none": 1000, "pgd": 800, "pgd_representation": 800, "autoattack": 400}
 """The first n test images that an attack is measured on."""
 
-World = Callable[[Mapping[str, Any], str], float]
-"""A cell's labels and an attack -> the probability that an image is classified right."""
+World = Callable[[Measurement, str], float]
+"""What a cell reads and an attack -> the probability that an image is classified right."""
 
 
-def world_of_the_paper(labels: Mapping[str, Any], attack: str) -> float:
+def world_of_the_paper(read: Measurement, attack: str) -> float:
     """Return accuracies of which every claim of the paper is true."""
-    paradigm, features, readout = labels["paradigm"], labels["features"], labels["readout"]
+    paradigm, features, readout = read.paradigm, read.features, read.readout
     if attack != "none":
         augmented = readout in (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
         return 0.8 if paradigm == ADVERSARIAL else 0.3 if augmented else 0.05
@@ -80,45 +84,46 @@ def measured(cell: Cell, folder: Path, world: World, *, seed: int) -> Finished:
     hardness = np.random.default_rng(0).normal(size=IMAGES["none"])  # the same test images for all
     generator = np.random.default_rng([seed, *cell.key.encode()])
     flags, measurements = {}, []
+    assert cell.measurement is not None
     for attack, norm, epsilon in threats:
-        [found] = correlated([world(cell.labels, attack)], hardness[: IMAGES[attack]], generator)
+        [found] = correlated([world(cell.measurement, attack)], hardness[: IMAGES[attack]], generator)
         labels = {"attack": attack, "norm": norm, "epsilon": epsilon}
         flags[measurement_name(labels)] = found.astype(np.uint8)
         metric = "clean_accuracy" if attack == "none" else "robust_accuracy"
         counts = {"correct": int(found.sum()), "n": len(found)}
-        protocol = str(cell.labels["protocol"])
+        protocol = str(cell.measurement.protocol)
         measurements.append({**labels, "protocol": protocol, "metric": metric, **counts, "details": {}})
     folder.mkdir(parents=True)
     save_file(flags, folder / FLAGS)
     return Finished(folder, {"address": folder.name}, {"measurements": measurements}, {})
 
 
-def run_of(out: Path, world: World, *, seeds: int = 2, only: str = "") -> Experiment:
+def run_of(out: Path, world: World, *, seeds: int = 2, only: str = "") -> Records:
     """Return the digits preset's run as the report reads it, with the accuracies of a world in place of training."""
     preset = load_preset("digits", [f"experiments={only}"] if only else [])
     grid = cells(preset, range(seeds))
     addresses = cell_addresses(grid, runtime=preset.runtime, code="0" * 64, versions={})
     finished = {
-        cell.key: measured(cell, out / addresses[cell.key], world, seed=int(cell.labels["run_seed"]))
+        cell.key: measured(cell, out / addresses[cell.key], world, seed=cell.run_seed)
         for cell in grid
-        if cell.labels["role"] in ("attack", "knn")
+        if cell.role in MEASURED_ROLES
     }
-    return Experiment(preset, tuple(range(seeds)), tuple(grid), addresses, finished)
+    return Records(preset, tuple(range(seeds)), tuple(grid), addresses, finished)
 
 
 @pytest.fixture(scope="module")
-def paper(tmp_path_factory: pytest.TempPathFactory) -> Experiment:
+def paper(tmp_path_factory: pytest.TempPathFactory) -> Records:
     return run_of(tmp_path_factory.mktemp("paper"), world_of_the_paper)
 
 
 @pytest.fixture(scope="module")
-def rows(paper: Experiment) -> list[dict[str, Any]]:
-    return results_of(paper)["rows"]
+def rows(paper: Records) -> list[dict[str, Any]]:
+    return measured_by(paper)["rows"]
 
 
 @pytest.fixture(scope="module")
-def verdicts(paper: Experiment, rows: list[dict[str, Any]]) -> dict[str, Verdict]:
-    return {one.claim.id: one for one in judge_all(rows, classes=10, flags=Flags(paper))}
+def verdicts(paper: Records, rows: list[dict[str, Any]]) -> dict[str, Verdict]:
+    return {one.claim.id: one for one in judge_all(Rows(rows), classes=10, flags=Flags(paper))}
 
 
 def difference(accuracies: np.ndarray) -> np.ndarray:
@@ -150,12 +155,12 @@ def test_every_claim_finds_its_cells_in_the_grid_and_the_papers_world_supports_i
 def test_a_world_in_which_a_claim_is_false_contradicts_it(
     tmp_path: Path, claim: str, features: str, readout: str, attack: str, value: float
 ) -> None:
-    def world(labels: Mapping[str, Any], attacked: str) -> float:
-        changed = labels["features"] == features if features else labels["readout"] == readout
-        return value if changed and attacked == attack else world_of_the_paper(labels, attacked)
+    def world(read: Measurement, attacked: str) -> float:
+        changed = read.features == features if features else read.readout == readout
+        return value if changed and attacked == attack else world_of_the_paper(read, attacked)
 
     run = run_of(tmp_path, world, only="E1,E2,E3,E4")
-    found = judge_all(results_of(run)["rows"], classes=10, flags=Flags(run))
+    found = judge_all(Rows(measured_by(run)["rows"]), classes=10, flags=Flags(run))
     assert {one.claim.id: one.verdict for one in found}[claim] == "contradicted"
 
 
@@ -163,7 +168,7 @@ def test_augmentation_that_helps_is_no_support_where_the_attack_has_no_valid_con
     rows: list[dict[str, Any]],
 ) -> None:
     without = [row for row in rows if (row["paradigm"], row["attack"]) != (ADVERSARIAL, "pgd")]
-    [found] = [one for one in judge_all(without, classes=10) if one.claim.id == "C7"]
+    [found] = [one for one in judge_all(Rows(without), classes=10) if one.claim.id == "C7"]
     assert {one.outcome for one in found.judged} == {"supports", "uncontrolled"}
     assert (found.verdict, found.p) == ("inconclusive", 1.0)
 
@@ -171,10 +176,10 @@ def test_augmentation_that_helps_is_no_support_where_the_attack_has_no_valid_con
 def test_a_difference_is_paired_where_flags_are_at_hand_and_then_narrower(
     verdicts: dict[str, Verdict], rows: list[dict[str, Any]]
 ) -> None:
-    unpaired = {one.claim.id: one for one in judge_all(rows, classes=10)}
+    unpaired = {one.claim.id: one for one in judge_all(Rows(rows), classes=10)}
     for name in ("C2", "C3", "C5", "C6", "C7"):
         pairs = zip(verdicts[name].judged, unpaired[name].judged, strict=True)
-        referred = [(paired, alone) for paired, alone in pairs if paired.comparison.reference]
+        referred = [(paired, alone) for paired, alone in pairs if isinstance(paired.comparison, Referred)]
         assert {(paired.interval, alone.interval) for paired, alone in referred} == {("paired_bootstrap", "mover")}
         assert {(paired.images, alone.images) for paired, alone in referred} == {(800 if name == "C7" else 1000, None)}
         # A reference near 1 has little in common with anything; C7's are cut to the 800 images that were attacked.
@@ -185,7 +190,7 @@ def test_a_difference_is_paired_where_flags_are_at_hand_and_then_narrower(
 
 
 def test_an_attack_is_compared_with_clean_accuracy_on_the_images_that_it_attacked(
-    paper: Experiment, rows: list[dict[str, Any]], verdicts: dict[str, Verdict]
+    paper: Records, rows: list[dict[str, Any]], verdicts: dict[str, Verdict]
 ) -> None:
     judged = verdicts["C4"].judged[0]
     clean = [
@@ -194,7 +199,7 @@ def test_an_attack_is_compared_with_clean_accuracy_on_the_images_that_it_attacke
         if (row["paradigm"], row["features"], row["probe_features"], row["readout"], row["attack"], row["protocol"])
         == ("supervised", "robust", "robust", "own_head", "none", "natural")
     ]
-    flags = [Flags(paper).of(row) for row in clean]
+    flags = [Flags(paper).of(Row.model_validate(row)) for row in clean]
     on_the_attacked = np.mean([found[: IMAGES["autoattack"]].mean() for found in flags if found is not None])
     assert judged.images == IMAGES["autoattack"]
     assert judged.values[1].value == pytest.approx(on_the_attacked)
@@ -202,28 +207,27 @@ def test_an_attack_is_compared_with_clean_accuracy_on_the_images_that_it_attacke
     assert "clean on the same images" in verdicts["C4"].reasons[0]
 
 
-def test_images_of_two_protocols_are_not_paired(paper: Experiment, rows: list[dict[str, Any]]) -> None:
-    measures = Measurements(rows, Flags(paper))
-    clean = matched("masked", "robust")
-    elsewhere = type(clean)(
-        **{**vars(clean), "protocol": Protocol.ROBUST_SET, "attack": "pgd", "norm": "L2", "epsilon": 0.5}
-    )
-    estimate = measures.estimate(Comparison(measure=clean, reference=elsewhere, share=1.0), chance=0.1)
+def test_images_of_two_protocols_are_not_paired(paper: Records, rows: list[dict[str, Any]]) -> None:
+    estimates = Estimates(Rows(rows), Flags(paper))
+    elsewhere = matched("masked", "robust", protocol=Protocol.ROBUST_SET).under("pgd", "L2", 0.5)
+    compared = Keeps(measured=matched("masked", "robust"), reference=elsewhere, share=1.0)
+    estimate = estimates.estimate(compared, chance=0.1)
     assert (estimate.method, estimate.images) == ("mover", None)
 
 
 def test_flags_that_do_not_count_what_the_record_says_are_an_error(tmp_path: Path) -> None:
     run = run_of(tmp_path, world_of_the_paper, seeds=1, only="E6")
-    rows = results_of(run)["rows"]
-    changed = {**rows[0], "value": rows[0]["value"] - 0.001}
+    rows = measured_by(run)["rows"]
+    changed = Row.model_validate({**rows[0], "value": rows[0]["value"] - 0.001})
+    last = Row.model_validate(rows[-1])
     with pytest.raises(ArtifactError, match=r"clean has \d+ of 1000 right, its record \d+ of 1000"):
         Flags(run).of(changed)
     damaged = run.finished[run.grid[-1].key].folder / FLAGS
     damaged.write_bytes(b"no tensors")
     with pytest.raises(ArtifactError, match="not a safetensors file"):
-        Flags(run).of(rows[-1])
+        Flags(run).of(last)
     damaged.unlink()
-    assert Flags(run).of(rows[-1]) is None
+    assert Flags(run).of(last) is None
 
 
 class Linear(nn.Module):
@@ -255,12 +259,13 @@ def test_the_names_of_flags_are_those_that_an_evaluation_writes() -> None:
     assert [measurement_name(one) for one in found.measurements] == list(found.flags)
 
 
-def test_a_mean_is_the_mean_of_its_measurements(paper: Experiment, rows: list[dict[str, Any]]) -> None:
+def test_a_mean_is_the_mean_of_its_measurements(paper: Records, rows: list[dict[str, Any]]) -> None:
     terms = [matched(paradigm, "non_robust_contrastive") for paradigm in ("masked", "diffusion")]
-    comparison = Comparison(measure=Mean(tuple(terms)), reference=matched("masked", "non_robust"), share=1.0)
+    comparison = Beats(measured=Mean(tuple(terms)), reference=matched("masked", "non_robust"))
     for flags in (None, Flags(paper)):
-        judged = judge_comparison(comparison, Measurements(rows, flags), classes=10)
-        found = Measurements(rows, flags).together(comparison.measures).values()
+        estimates = Estimates(Rows(rows), flags)
+        judged = judge_comparison(comparison, estimates, classes=10)
+        found = estimates.together(comparison.measurements).values()
         expected = np.mean([(s.counts[0][0] + s.counts[1][0]) / 2000 - s.counts[2][0] / 1000 for s in found])
         assert judged.quantity is not None
         assert judged.quantity.value == pytest.approx(expected)
@@ -273,7 +278,7 @@ def test_p_values_stand_beside_the_verdict_and_the_kind_of_interval(verdicts: di
     assert described["p"] < described["adjusted_p"] <= 7 * described["p"]
     assert {one["interval"] for one in compared} == {"paired_bootstrap"}
     assert {gate["interval"] for one in compared for gate in one["gates"]} == {"paired_bootstrap"}
-    assert [len(one["measure"]) for one in as_json(verdicts["C5"])["comparisons"]] == [3, 2]
+    assert [len(one["terms"][0]) for one in as_json(verdicts["C5"])["comparisons"]] == [3, 2]
 
 
 def test_the_bootstrap_draws_as_an_index_of_images_would() -> None:
@@ -326,15 +331,15 @@ def test_a_share_of_nothing_in_a_resample_is_left_to_another_interval() -> None:
 
 def test_a_claim_that_one_more_test_would_not_bear_is_inconclusive_after_holms_correction(tmp_path: Path) -> None:
     run = run_of(tmp_path, world_of_the_paper, seeds=1, only="E1,E2")
-    rows = [row for row in results_of(run)["rows"] if row["protocol"] == "natural"]
+    rows = [row for row in measured_by(run)["rows"] if row["protocol"] == "natural"]
     n, wanted = 2000, 0.1 + 0.2 + 0.1
     correct = next(k for k in range(n) if wilson_interval(k, n).low > wanted + 0.001)
     for row in rows:
         if (row["paradigm"], row["features"], row["probe_features"]) == ("supervised", "non_robust", "non_robust"):
             row |= {"value": correct / n, "n": n}
-    found = {one.claim.id: one for one in judge_all(rows, classes=10)}
+    found = {one.claim.id: one for one in judge_all(Rows(rows), classes=10)}
     tested = [one for one in found.values() if one.p is not None]
-    assert 1 < len(tested) < len(claims_for(rows))
+    assert 1 < len(tested) < len(claims_for(Rows(rows).measured))
     first = found["C1"]
     assert first.p is not None
     assert 0.02 < first.p < 0.05 < (first.adjusted_p or 0)

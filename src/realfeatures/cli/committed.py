@@ -14,7 +14,7 @@ from realfeatures.errors import ArtifactError, RealFeaturesError
 from realfeatures.report.rendering import environment
 from realfeatures.report.section import Section
 from realfeatures.report.sections import sections
-from realfeatures.results.build import RESULTS, SCHEMA_VERSION, load_results
+from realfeatures.results.reading import RESULTS, read_results
 from realfeatures.science.artifacts import write_bytes
 
 logger = logging.getLogger(__name__)
@@ -64,12 +64,7 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _read(folder: Path) -> CommittedRun:
-    results = load_results(folder)
-    version = results.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ArtifactError(
-            f"{folder}/{RESULTS}: schema version {version!r}, expected {SCHEMA_VERSION}; run its command again"
-        )
+    results = read_results(folder)
     try:
         command = (folder / COMMAND).read_text(encoding="utf-8").strip()
     except FileNotFoundError:

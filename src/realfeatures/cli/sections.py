@@ -6,8 +6,10 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
+from realfeatures.experiment.names import interval_text
 from realfeatures.report.section import Part
-from realfeatures.report.tables import Accuracy, Entry, Noted, Table, entry_text, interval_text
+from realfeatures.report.tables import Entry, Noted, Table, entry_text
+from realfeatures.results.rows import Accuracy
 
 
 def draw_parts(parts: Iterable[Part]) -> RenderableType:

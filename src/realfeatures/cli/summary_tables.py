@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from realfeatures.report.section import Part
 from realfeatures.report.sections import tables
-from realfeatures.results.build import load_results
+from realfeatures.results.reading import read_results
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -26,7 +26,7 @@ def summary_tables(out: Path) -> "RenderableType":
     """
     from realfeatures.cli.sections import draw_parts
 
-    found = tables(load_results(out))
+    found = tables(read_results(out))
     claims = found["claims"]
     found["claims"] = replace(claims, columns=claims.columns[:-1], rows=tuple(row[:-1] for row in claims.rows), words=1)
     return draw_parts(Part(title, table=found[name]) for name, title in TITLES.items() if name in found)

@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from realfeatures.errors import ConfigError
+from realfeatures.experiment.address import SHOWN_DIGITS
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cells
 from realfeatures.experiment.overrides import differences
@@ -26,9 +27,6 @@ from realfeatures.science.artifacts import RUN, read_manifest, read_record
 from realfeatures.science.data.decoded import CACHE_VARIABLE, cache_folder
 from realfeatures.science.data.named import DATA_SOURCES
 from realfeatures.science.data.sources import FOLDER_HELP
-
-ADDRESS_DIGITS = 12
-"""How much of an address a table shows; enough to name a cell with."""
 
 
 @dataclass(frozen=True)
@@ -85,7 +83,7 @@ def plan_tables(plan: Plan, done: set[str]) -> RenderableType:
         table.add_row(
             escape(cell.key),
             cell.stage,
-            plan.addresses[cell.key][:ADDRESS_DIGITS],
+            plan.addresses[cell.key][:SHOWN_DIGITS],
             "done" if cell.key in done else "",
             *_amounts(plan.costs[cell.key]),
         )
@@ -103,7 +101,7 @@ def key_table(run: RunFound) -> RenderableType:
     table = _table("cell", "stage", "address", "")
     for cell in run.grid:
         state = "done" if run.is_done(cell) else ""
-        table.add_row(escape(cell.key), cell.stage, run.addresses[cell.key][:ADDRESS_DIGITS], state)
+        table.add_row(escape(cell.key), cell.stage, run.addresses[cell.key][:SHOWN_DIGITS], state)
     return Group(_heading(run.preset, run.seeds), table)
 
 
@@ -121,7 +119,7 @@ def cell_tables(run: RunFound, cell: Cell) -> RenderableType:
     facts.add_row("address", address)
     facts.add_row("seed", str(cell.seed))
     for port, key in cell.inputs.items():
-        facts.add_row(f"input {port}", f"{key} ({run.addresses[key][:ADDRESS_DIGITS]})")
+        facts.add_row(f"input {port}", f"{key} ({run.addresses[key][:SHOWN_DIGITS]})")
     facts.add_row("files", str(folder) if run.is_done(cell) else "not computed yet")
     parts: list[RenderableType] = [facts]
     if run.is_done(cell):
@@ -155,7 +153,7 @@ def data_tables() -> RenderableType:
 
 def command_of(run: RunFound, cell: Cell) -> str:
     """Return the command that computes a cell anew, elsewhere: preset, overrides and seed."""
-    seed = cell.labels.get("run_seed", run.seeds[0])
+    seed = run.seeds[0] if cell.run_seed is None else cell.run_seed
     words = ["realfeatures", "run", "--preset", run.preset.name, "--seed", str(seed)]
     for path, value in differences(run.preset, PRESETS[run.preset.name]()).items():
         words += ["--set", f"{path}={_as_typed(value)}"]
@@ -205,8 +203,8 @@ def _heading(preset: Preset, seeds: list[int] | tuple[int, ...]) -> Text:
     return Text(f"preset {preset.name}, data {preset.data.source}, {preset.runtime.device}, seeds {listed}")
 
 
-def _section(cell: Cell) -> tuple[str | int, ...]:
-    return cell.labels.get("run_seed", ""), cell.labels.get("features", "")
+def _section(cell: Cell) -> tuple[int | None, str | None]:
+    return cell.run_seed, cell.features
 
 
 def _table(*columns: str, right: tuple[str, ...] = ()) -> Table:

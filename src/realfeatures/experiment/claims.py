@@ -1,25 +1,22 @@
 """The paper's claims as data: which measurements each compares and which rule decides, fixed before any run.
 
 C1 to C4 follow the abstract of arXiv 2310.18936, C5 to C7 its later sections. The verdicts are drawn
-from the rows of results.json by reporting/verdicts.py; nothing here is fitted to numbers.
+from the rows of results.json by results/verdicts.py; nothing here is fitted to numbers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Literal
 
-from realfeatures.experiment.experiments import NONE
-from realfeatures.experiment.measures import (
-    Claim,
-    Comparison,
-    Gate,
-    Mean,
-    Measure,
-    matched,
-)
+from realfeatures.experiment.comparisons import Above, Beats, Claim, Gate, Keeps, KeepsLike, Mean
+from realfeatures.experiment.measurement import Measurement, matched, probed
+from realfeatures.experiment.names import percent
 from realfeatures.experiment.vocabulary import (
     ADVERSARIAL,
+    AUGMENTED,
     NON_ROBUST_OF,
+    NONE,
     UNTRAINED,
+    Attack,
     Control,
     Features,
     Paradigm,
@@ -47,33 +44,26 @@ over the root of their number; chosen: twice the standard deviation between seed
 
 SELF_SUPERVISED = (Paradigm.CONTRASTIVE, Paradigm.MASKED, Paradigm.DIFFUSION)
 
-AUGMENTED = (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
-"""Linear probes that are fitted to augmented images (E4)."""
-
 
 def _percent(fraction: float) -> str:
-    return f"{100 * fraction:.0f} %"
+    return f"{percent(fraction, 0)} %"
 
 
 def _points(fraction: float) -> str:
-    return f"{100 * fraction:.0f} points"
+    return f"{percent(fraction, 0)} points"
 
 
-def claims_for(rows: Iterable[Mapping[str, Any]]) -> tuple[Claim, ...]:
-    """Return the seven claims; C4 and C7 ask at the largest epsilon that their attack measured in each norm.
-
-    Args:
-        rows: those of results.json.
-    """
-    found = list(rows)
+def claims_for(measured: Iterable[Measurement]) -> tuple[Claim, ...]:
+    """Return the seven claims; C4 and C7 ask at the largest epsilon that their attack measured in each norm."""
+    known = list(measured)
     return (
         _useful_under_supervision(),
         _poor_elsewhere(),
         _kept_across_paradigms(),
-        _non_robust(_largest_threats(found, "autoattack", _USUAL)),
+        _non_robust(_largest_epsilons(known, Attack.AUTOATTACK, _USUAL)),
         _contrastive_source_is_better(),
         _no_transfer_across_paradigms(),
-        _augmented_probes(_largest_threats(found, "pgd", AUGMENTED)),
+        _augmented_probes(_largest_epsilons(known, Attack.PGD, AUGMENTED)),
     )
 
 
@@ -85,19 +75,18 @@ _USUAL = (Readout.OWN_HEAD, Readout.LINEAR_PROBE)
 
 def _learned(paradigm: Paradigm) -> Gate:
     """What a linear classifier reaches on raw pixels and on the paradigm's encoder before training is the bar."""
-    natural = Features.NATURAL.value
-    pixels = Measure(paradigm=Control.PIXELS, features=NONE, probe_features=natural)
-    untrained = Measure(paradigm=paradigm, features=UNTRAINED, probe_features=natural)
-    return Gate(measure=matched(paradigm, natural), baselines=(pixels, untrained))
+    natural = Features.NATURAL
+    bars = (probed(Control.PIXELS, NONE, natural), probed(paradigm, UNTRAINED, natural))
+    return Gate(measured=matched(paradigm, natural), baselines=bars)
 
 
-def _useful(paradigm: Paradigm, features: Features) -> Comparison:
-    return Comparison(measure=matched(paradigm, features), margin=FAR_ABOVE_CHANCE, gates=(_learned(paradigm),))
+def _useful(paradigm: Paradigm, features: Features) -> Above:
+    return Above(measured=matched(paradigm, features), margin=FAR_ABOVE_CHANCE, gates=(_learned(paradigm),))
 
 
-def _keeps(paradigm: Paradigm, features: Features, *, share: float, side: Literal["above", "below"]) -> Comparison:
-    return Comparison(
-        measure=matched(paradigm, features),
+def _keeps(paradigm: Paradigm, features: Features, *, share: float, side: Literal["above", "below"]) -> Keeps:
+    return Keeps(
+        measured=matched(paradigm, features),
         reference=matched(paradigm, Features.NATURAL),
         share=share,
         side=side,
@@ -105,9 +94,9 @@ def _keeps(paradigm: Paradigm, features: Features, *, share: float, side: Litera
     )
 
 
-def _keeps_less_than_supervised(paradigm: Paradigm, features: Features) -> Comparison:
-    return Comparison(
-        measure=matched(paradigm, features),
+def _keeps_less_than_supervised(paradigm: Paradigm, features: Features) -> KeepsLike:
+    return KeepsLike(
+        measured=matched(paradigm, features),
         reference=matched(paradigm, Features.NATURAL),
         like=(matched(Paradigm.SUPERVISED, features), matched(Paradigm.SUPERVISED, Features.NATURAL)),
         side="below",
@@ -153,7 +142,7 @@ def _kept_across_paradigms() -> Claim:
     )
 
 
-def _non_robust(threats: Mapping[str, float]) -> Claim:
+def _non_robust(epsilons: Mapping[str, float]) -> Claim:
     return Claim(
         id="C4",
         text="Encoders trained naturally on robust features are largely non-robust under AutoAttack.",
@@ -163,49 +152,44 @@ def _non_robust(threats: Mapping[str, float]) -> Claim:
         f" {_points(FAR_ABOVE_CHANCE)} above chance is not judged. An epsilon supports the claim only where the"
         f" adversarial source, a robust model, keeps more than {_percent(LARGELY)} under it.",
         comparisons=tuple(
-            _falls(paradigm, norm=norm, epsilon=epsilon) for norm, epsilon in threats.items() for paradigm in Paradigm
+            _falls(paradigm, norm=norm, epsilon=epsilon) for norm, epsilon in epsilons.items() for paradigm in Paradigm
         ),
-        needs=() if threats else ("AutoAttack on each paradigm's encoder trained on robust",),
+        needs=() if epsilons else ("AutoAttack on each paradigm's encoder trained on robust",),
     )
 
 
-def _falls(paradigm: Paradigm, *, norm: str, epsilon: float) -> Comparison:
+def _falls(paradigm: Paradigm, *, norm: str, epsilon: float) -> Keeps:
     clean = matched(paradigm, Features.ROBUST)
-    return Comparison(
-        measure=_attacked(paradigm, Features.ROBUST, "autoattack", norm, epsilon),
-        reference=clean,
-        share=LARGELY,
-        floor="zero",
-        side="below",
-        gates=(Gate(measure=clean, margin=FAR_ABOVE_CHANCE),),
-        control=_robust_model("autoattack", norm, epsilon),
-    )
+    gate = Gate(measured=clean, margin=FAR_ABOVE_CHANCE)
+    return _survives_little(clean.under(Attack.AUTOATTACK, norm, epsilon), gate)
 
 
-def _attacked(
-    paradigm: str, features: Features, attack: str, norm: str, epsilon: float, *, readout: str = ""
-) -> Measure:
-    return matched(paradigm, features, attack=attack, norm=norm, epsilon=epsilon, readout=readout)
-
-
-def _robust_model(attack: str, norm: str, epsilon: float) -> tuple[Measure, Measure]:
-    """Return the adversarial source under an attack, and clean.
+def _survives_little(attacked: Measurement, gate: Gate) -> Keeps:
+    """An attack leaves less than LARGELY of the clean accuracy, and a robust model, its control, more than that.
 
     A small robust accuracy tells a weak encoder from a strong attack only beside a model that withstands it: without
     that control nothing is supported. An encoder that survives needs none: it contradicts by itself.
     """
-    clean = matched(ADVERSARIAL, Features.NATURAL)
-    return _attacked(ADVERSARIAL, Features.NATURAL, attack, norm, epsilon), clean
+    robust = matched(ADVERSARIAL, Features.NATURAL)
+    return Keeps(
+        measured=attacked,
+        reference=attacked.clean,
+        share=LARGELY,
+        floor="zero",
+        side="below",
+        gates=(gate,),
+        control=(robust.under(*attacked.threat), robust),
+    )
 
 
-def _largest_threats(rows: Iterable[Mapping[str, Any]], attack: str, readouts: Sequence[str]) -> dict[str, float]:
+def _largest_epsilons(measured: Iterable[Measurement], attack: Attack, readouts: Sequence[str]) -> dict[str, float]:
     """Return the largest epsilon by norm of an attack on the paradigms' encoders, read by some readouts."""
-    threats: dict[str, float] = {}
-    for row in rows:
-        asked = row["attack"] == attack and row["readout"] in readouts and row["protocol"] == Protocol.NATURAL
-        if asked and row["paradigm"] != ADVERSARIAL:
-            threats[row["norm"]] = max(row["epsilon"], threats.get(row["norm"], 0.0))
-    return threats
+    epsilons: dict[str, float] = {}
+    for one in measured:
+        asked = one.attack == attack and one.readout in readouts and one.timestep is None
+        if asked and one.protocol == Protocol.NATURAL and one.paradigm != ADVERSARIAL:
+            epsilons[one.norm] = max(one.epsilon, epsilons.get(one.norm, 0.0))
+    return epsilons
 
 
 def _contrastive_source_is_better() -> Claim:
@@ -222,15 +206,13 @@ def _contrastive_source_is_better() -> Claim:
     )
 
 
-def _transfers_better(sources: Sequence[Paradigm], targets: Sequence[Sequence[Paradigm]]) -> Comparison:
+def _transfers_better(sources: Sequence[Paradigm], targets: Sequence[Sequence[Paradigm]]) -> Beats:
     better, worse = (
         Mean(tuple(matched(target, NON_ROBUST_OF[source]) for target in among))
         for source, among in zip(sources, targets, strict=True)
     )
     judged = dict.fromkeys(target for among in targets for target in among)
-    return Comparison(
-        measure=better, reference=worse, share=1.0, floor="zero", gates=tuple(_learned(target) for target in judged)
-    )
+    return Beats(measured=better, reference=worse, gates=tuple(_learned(target) for target in judged))
 
 
 def _no_transfer_across_paradigms() -> Claim:
@@ -249,8 +231,8 @@ def _no_transfer_across_paradigms() -> Claim:
     )
 
 
-def _augmented_probes(threats: Mapping[str, float]) -> Claim:
-    attacked = [(paradigm, norm, epsilon) for norm, epsilon in threats.items() for paradigm in SELF_SUPERVISED]
+def _augmented_probes(epsilons: Mapping[str, float]) -> Claim:
+    attacked = [(paradigm, norm, epsilon) for norm, epsilon in epsilons.items() for paradigm in SELF_SUPERVISED]
     return Claim(
         id="C7",
         text="Augmentation in the linear probe helps robustness and does not remove the non-robustness.",
@@ -264,27 +246,21 @@ def _augmented_probes(threats: Mapping[str, float]) -> Claim:
             *(_helps(*one) for one in attacked),
             *(_stays_non_robust(*one, readout) for one in attacked for readout in AUGMENTED),
         ),
-        needs=() if threats else ("PGD on linear probes that were fitted to augmented images",),
+        needs=() if epsilons else ("PGD on linear probes that were fitted to augmented images",),
     )
 
 
-def _helps(paradigm: Paradigm, norm: str, epsilon: float) -> Comparison:
+def _helps(paradigm: Paradigm, norm: str, epsilon: float) -> Beats:
     augmented, plain = (
-        [_attacked(paradigm, Features.NATURAL, "pgd", norm, epsilon, readout=readout) for readout in readouts]
+        [_probe_under_pgd(paradigm, readout, norm, epsilon) for readout in readouts]
         for readouts in (AUGMENTED, (Readout.LINEAR_PROBE,))
     )
-    return Comparison(
-        measure=Mean(tuple(augmented)), reference=plain[0], share=1.0, floor="zero", gates=(_learned(paradigm),)
-    )
+    return Beats(measured=Mean(tuple(augmented)), reference=plain[0], gates=(_learned(paradigm),))
 
 
-def _stays_non_robust(paradigm: Paradigm, norm: str, epsilon: float, readout: Readout) -> Comparison:
-    return Comparison(
-        measure=_attacked(paradigm, Features.NATURAL, "pgd", norm, epsilon, readout=readout),
-        reference=matched(paradigm, Features.NATURAL, readout=readout),
-        share=LARGELY,
-        floor="zero",
-        side="below",
-        gates=(_learned(paradigm),),
-        control=_robust_model("pgd", norm, epsilon),
-    )
+def _stays_non_robust(paradigm: Paradigm, norm: str, epsilon: float, readout: Readout) -> Keeps:
+    return _survives_little(_probe_under_pgd(paradigm, readout, norm, epsilon), _learned(paradigm))
+
+
+def _probe_under_pgd(paradigm: Paradigm, readout: Readout, norm: str, epsilon: float) -> Measurement:
+    return matched(paradigm, Features.NATURAL, readout=readout).under(Attack.PGD, norm, epsilon)

@@ -5,13 +5,17 @@ go beyond them. Imports neither torch nor kfp.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from enum import IntEnum
 
 from realfeatures.experiment.config import Preset
+from realfeatures.experiment.measurement import Measurement, matched, probed
 from realfeatures.experiment.vocabulary import (
     ADVERSARIAL,
+    AUGMENTED,
+    CONSTRUCTED,
     NON_ROBUST_OF,
+    NONE,
     STANDARD,
     UNTRAINED,
     Control,
@@ -21,13 +25,6 @@ from realfeatures.experiment.vocabulary import (
     Protocol,
     Readout,
 )
-
-NONE = "none"
-"""The training set of raw pixels, which have none."""
-
-
-CONSTRUCTED = (Features.D_DET, Features.SHUFFLED, Features.D_RAND_LABELS, Features.NON_ROBUST_NOISE)
-"""The sets that E6 adds: D_det, and controls whose labels or start images are broken."""
 
 
 class Depth(IntEnum):
@@ -39,75 +36,26 @@ class Depth(IntEnum):
     """AutoAttack costs most of a run: only E2 asks for it. The signs of gradient masking come with it."""
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Want:
-    """An accuracy that experiments want: of which encoder, read out how, attacked from where and how hard."""
+    """A clean accuracy that experiments want, and how hard the same classifier is attacked."""
 
-    paradigm: str
-    features: str
-    """What the encoder was trained on."""
-    probe_features: Features
-    readout: Readout
+    measurement: Measurement
     depth: Depth = Depth.CLEAN
-    protocol: Protocol = Protocol.NATURAL
-    timestep: int | None = None
-    """Of a diffusion encoder, where it is not the configured one."""
     experiments: tuple[Experiment, ...] = ()
-
-    @property
-    def folder(self) -> str:
-        """The part of a key that names the encoder."""
-        if self.paradigm == ADVERSARIAL:
-            return "sources/adversarial"
-        name = f"{'controls' if self.features == NONE else self.features}/{self.paradigm}"
-        return name if self.timestep is None else f"{name}/timestep{self.timestep}"
-
-    @property
-    def reading(self) -> str:
-        """The part of a key that names the probe: `probe`, or the way in which it departs from the standard one."""
-        return self.readout.removeprefix("linear_")
-
-    @property
-    def measurement(self) -> str:
-        """The part of a key that names the measurement."""
-        if self.readout is Readout.KNN:
-            return "knn"
-        # The standard readout of a matched supervised encoder is its own head; its probe stands beside it.
-        beside = (
-            self.readout is Readout.LINEAR_PROBE
-            and standard_readout(self.paradigm, self.features, self.probe_features) is Readout.OWN_HEAD
-        )
-        standard = self.readout in (Readout.OWN_HEAD, Readout.LINEAR_PROBE) and not beside
-        name = "attack" if standard else f"{self.reading}/attack"
-        return name if self.protocol is Protocol.NATURAL else f"{name}_from_{self.protocol}"
-
-    @property
-    def labels(self) -> dict[str, str | int]:
-        """What the report calls it."""
-        timestep = {} if self.timestep is None else {"timestep": self.timestep}
-        return {
-            "paradigm": self.paradigm,
-            "features": self.features,
-            "probe_features": self.probe_features,
-            "readout": self.readout if self.timestep is None else f"{self.readout}_t{self.timestep}",
-            "protocol": self.protocol,
-            "experiments": " ".join(self.experiments),
-            **timestep,
-        }
 
 
 def wants(preset: Preset) -> list[Want]:
     """Return all that the preset's experiments want; what several want is one want, as deep as the deepest."""
-    found: dict[Want, Want] = {}
+    known: dict[Measurement, Want] = {}
     for experiment in Experiment:
         if experiment in preset.experiments and experiment in _WANTS:
             for want in _WANTS[experiment](preset):
-                bare = replace(want, depth=Depth.CLEAN)
-                known = found.get(bare, bare)
-                depth = max(known.depth, want.depth)
-                wanting = dict.fromkeys((*known.experiments, experiment))
-                found[bare] = replace(known, depth=depth, experiments=tuple(wanting))
-    return list(found.values())
+                before = known.get(want.measurement, want)
+                depth = max(before.depth, want.depth)
+                wanting = tuple(dict.fromkeys((*before.experiments, experiment)))
+                known[want.measurement] = Want(want.measurement, depth, wanting)
+    return list(known.values())
 
 
 def maker_of(features: str, preset: Preset) -> str:
@@ -118,28 +66,6 @@ def maker_of(features: str, preset: Preset) -> str:
     return STANDARD if maker is Paradigm.SUPERVISED and preset.standard is not None else maker
 
 
-def standard_readout(paradigm: str, features: str, probe_features: str) -> Readout:
-    """Return how classes are read out where nothing else is said: a supervised model by its own head."""
-    own = paradigm in (Paradigm.SUPERVISED, ADVERSARIAL) and features == probe_features
-    return Readout.OWN_HEAD if own else Readout.LINEAR_PROBE
-
-
-def matched(paradigm: str, features: Features, *, depth: Depth = Depth.CLEAN) -> Want:
-    """Return the want of an encoder and a readout that saw the same set."""
-    readout = standard_readout(paradigm, features, features)
-    return Want(paradigm=paradigm, features=features, probe_features=features, readout=readout, depth=depth)
-
-
-def _linear(paradigm: str, features: str, probe_features: Features, *, depth: Depth = Depth.PGD) -> Want:
-    return Want(
-        paradigm=paradigm,
-        features=features,
-        probe_features=probe_features,
-        readout=Readout.LINEAR_PROBE,
-        depth=depth,
-    )
-
-
 def _self_supervised(preset: Preset) -> list[Paradigm]:
     return [paradigm for paradigm in preset.paradigms if paradigm is not Paradigm.SUPERVISED]
 
@@ -147,35 +73,34 @@ def _self_supervised(preset: Preset) -> list[Paradigm]:
 def _usefulness(preset: Preset) -> Iterator[Want]:
     for features in preset.features:
         for paradigm in preset.paradigms:
-            yield matched(paradigm, features)
-            yield _linear(paradigm, features, Features.NATURAL, depth=Depth.CLEAN)
+            yield Want(matched(paradigm, features))
+            yield Want(probed(paradigm, features, Features.NATURAL))
     yield from _learned_nothing(preset.paradigms)
 
 
 def _learned_nothing(paradigms: Sequence[Paradigm]) -> Iterator[Want]:
     """What a probe on natural images reaches without pretraining: no claim is judged without it."""
-    yield _linear(Control.PIXELS, NONE, Features.NATURAL, depth=Depth.CLEAN)
+    yield Want(probed(Control.PIXELS, NONE, Features.NATURAL))
     for paradigm in paradigms:
-        yield _linear(paradigm, UNTRAINED, Features.NATURAL, depth=Depth.CLEAN)
+        yield Want(probed(paradigm, UNTRAINED, Features.NATURAL))
 
 
 def _robustness(preset: Preset) -> Iterator[Want]:
     if Features.ROBUST in preset.features:
-        yield matched(ADVERSARIAL, Features.NATURAL, depth=Depth.AUTOATTACK)
+        yield Want(matched(ADVERSARIAL, Features.NATURAL), Depth.AUTOATTACK)
     for features in preset.features:
         for paradigm in preset.paradigms:
-            want = matched(paradigm, features, depth=Depth.AUTOATTACK)
-            yield want
+            yield Want(matched(paradigm, features), Depth.AUTOATTACK)
             if Features.ROBUST in preset.features:
-                yield replace(want, protocol=Protocol.ROBUST_SET)
+                yield Want(matched(paradigm, features, protocol=Protocol.ROBUST_SET), Depth.AUTOATTACK)
 
 
 def _cross_paradigm(preset: Preset) -> Iterator[Want]:
     for source, features in NON_ROBUST_OF.items():
         if source in preset.paradigms:
             for target in preset.paradigms:
-                yield matched(target, features)
-    yield from (matched(paradigm, Features.NATURAL) for paradigm in preset.paradigms)
+                yield Want(matched(target, features))
+    yield from (Want(matched(paradigm, Features.NATURAL)) for paradigm in preset.paradigms)
     yield from _learned_nothing(preset.paradigms)
 
 
@@ -183,41 +108,38 @@ def _augmented_probes(preset: Preset) -> Iterator[Want]:
     for features in preset.features:
         if features in (Features.NATURAL, Features.ROBUST):
             for paradigm in _self_supervised(preset):
-                want = matched(paradigm, features, depth=Depth.PGD)
-                for readout in (Readout.LINEAR_PROBE, Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE):
-                    yield replace(want, readout=readout)
+                for readout in (Readout.LINEAR_PROBE, *AUGMENTED):
+                    yield Want(matched(paradigm, features, readout=readout), Depth.PGD)
     if Features.ROBUST in preset.features:
         # A model that withstands these attacks, without which a low robust accuracy says little (claim C7).
-        yield matched(ADVERSARIAL, Features.NATURAL, depth=Depth.PGD)
+        yield Want(matched(ADVERSARIAL, Features.NATURAL), Depth.PGD)
     yield from _learned_nothing(preset.paradigms)
 
 
 def _constructed_sets(preset: Preset) -> Iterator[Want]:
     for features in (*preset.features, *CONSTRUCTED):
-        yield matched(Paradigm.SUPERVISED, features, depth=Depth.PGD)
+        yield Want(matched(Paradigm.SUPERVISED, features), Depth.PGD)
     yield from _learned_nothing([Paradigm.SUPERVISED])
 
 
 def _decomposition(preset: Preset) -> Iterator[Want]:
     """{encoder on natural, on X, untrained, raw pixels} x {probe on natural, on X}, every one by a linear probe."""
     for features in preset.features:
-        yield _linear(Control.PIXELS, NONE, features)
+        yield Want(probed(Control.PIXELS, NONE, features), Depth.PGD)
         for paradigm in preset.paradigms:
             for encoder in dict.fromkeys((features, Features.NATURAL, UNTRAINED)):
-                yield _linear(paradigm, encoder, features)
-            yield _linear(paradigm, features, Features.NATURAL)
+                yield Want(probed(paradigm, encoder, features), Depth.PGD)
+            yield Want(probed(paradigm, features, Features.NATURAL), Depth.PGD)
 
 
 def _controls(preset: Preset) -> Iterator[Want]:
     for features in preset.features:
         for paradigm in preset.paradigms:
-            want = matched(paradigm, features, depth=Depth.PGD)
-            yield want
-            yield replace(want, readout=Readout.KNN, depth=Depth.CLEAN)
+            yield Want(matched(paradigm, features), Depth.PGD)
+            yield Want(matched(paradigm, features, readout=Readout.KNN))
     if Paradigm.DIFFUSION in preset.paradigms:
         for timestep in preset.timesteps:
-            want = matched(Paradigm.DIFFUSION, Features.NATURAL, depth=Depth.PGD)
-            yield replace(want, timestep=timestep)
+            yield Want(matched(Paradigm.DIFFUSION, Features.NATURAL, timestep=timestep), Depth.PGD)
 
 
 _WANTS: dict[Experiment, Callable[[Preset], Iterator[Want]]] = {

@@ -8,8 +8,9 @@ experiments.py; here each of them brings the cells that it is read from, once. I
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from types import MappingProxyType
 
+from realfeatures.experiment import about
+from realfeatures.experiment.about import About
 from realfeatures.experiment.config import (
     AttackConfig,
     PixelsConfig,
@@ -24,11 +25,12 @@ from realfeatures.experiment.experiments import (
     Depth,
     Want,
     maker_of,
-    matched,
     wants,
 )
+from realfeatures.experiment.measurement import Measurement, matched
 from realfeatures.experiment.vocabulary import (
     ADVERSARIAL,
+    NONE,
     STANDARD,
     UNTRAINED,
     Config,
@@ -46,7 +48,7 @@ DATA = "data"
 
 
 @dataclass(frozen=True, kw_only=True)
-class Cell:
+class Cell(About):
     """One run of one stage: what, with which configuration, on the outputs of which other cells."""
 
     key: str
@@ -58,17 +60,14 @@ class Cell:
     """Input port of the stage -> key of the cell whose output it reads."""
     seed: int
     """Seed of every random choice in the cell; 63 bits, from the run's seed and the key."""
-    labels: Mapping[str, str | int] = field(default_factory=lambda: MappingProxyType({}))
-    """What the report calls the cell: run_seed, experiments, role, and as far as it has them paradigm, features,
-    probe_features, readout and protocol. Not part of the address."""
+    run_seed: int | None
+    """The run's seed that it belongs to; None: to all of them."""
 
 
 def cells(preset: Preset, seeds: Sequence[int]) -> list[Cell]:
     """Return every cell of an experiment, each after the cells it reads from."""
-    found = [Cell(key=DATA, stage="prepare_data", config=preset.data, seed=0, labels={"role": "data"})]
-    for seed in seeds:
-        found.extend(_Seed(preset, seed).cells())
-    return found
+    data = Cell(key=DATA, stage="prepare_data", config=preset.data, seed=0, run_seed=None, **vars(about.DATA_SET))
+    return [data, *(cell for seed in seeds for cell in _Seed(preset, seed).cells())]
 
 
 def cell_addresses(
@@ -136,126 +135,113 @@ class _Seed:
                     self._loss_curves(features)
         return list(self.made.values())
 
-    def _cell(
-        self, name: str, stage: str, config: Config, inputs: dict[str, str], *, role: str, **labels: str | int
-    ) -> str:
-        """Add a cell and return its key."""
-        # 63 bits: torch's generators take a signed 64-bit seed.
-        seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:8], "big") >> 1
+    def _cell(self, name: str, stage: str, config: Config, inputs: Mapping[str, str], described: About) -> str:
+        """Add a cell, unless it is there, and return its key."""
         key = f"seed{self.seed}/{name}"
-        self.made[key] = Cell(
-            key=key,
-            stage=stage,
-            config=config,
-            inputs=inputs,
-            seed=seed,
-            labels=MappingProxyType({"run_seed": self.seed, "role": role, **labels}),
-        )
+        if key not in self.made:
+            # 63 bits: torch's generators take a signed 64-bit seed.
+            seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:8], "big") >> 1
+            cell = Cell(
+                key=key,
+                stage=stage,
+                config=config,
+                inputs=inputs,
+                seed=seed,
+                run_seed=self.seed,
+                **vars(described),
+            )
+            self.made[key] = cell
         return key
 
-    def _has(self, name: str) -> str | None:
-        key = f"seed{self.seed}/{name}"
-        return key if key in self.made else None
-
-    def _images(self, features: Features) -> str:
+    def _images(self, features: str) -> str:
         """Return the key of an image set, after making what it is made from."""
-        name = f"{features}/images"
-        if features is Features.NATURAL:
+        made = Features(features)
+        if made is Features.NATURAL:
             return DATA
-        if found := self._has(name):
-            return found
-        if features in (Features.SHUFFLED, Features.D_RAND_LABELS):
-            shuffled = features is Features.SHUFFLED
-            labels = RelabellingConfig(order="shuffled" if shuffled else "kept")
-            inputs = {"natural": DATA, "labelled": DATA if shuffled else self._images(Features.D_RAND)}
-            return self._cell(name, "relabel", labels, inputs, role="images", features=features)
-        inputs = {"source": self._source_of(features), "natural": DATA}
-        if features in (Features.D_RAND, Features.D_DET):
-            targets = self.preset.d_rand if features is Features.D_RAND else self.preset.d_det
-            return self._cell(name, "perturb_towards_targets", targets, inputs, role="images", features=features)
-        matching = self.preset.robust if features is Features.ROBUST else self.preset.non_robust
-        if features is Features.NON_ROBUST_NOISE:
-            matching = matching.model_copy(update={"start": "noise"})
-        return self._cell(name, "match_representations", matching, inputs, role="images", features=features)
+        stage, config = self._recipe(made)
+        inputs = {"natural": DATA}
+        if made is Features.SHUFFLED:
+            inputs |= {"labelled": DATA}
+        elif made is Features.D_RAND_LABELS:
+            inputs |= {"labelled": self._images(Features.D_RAND)}
+        else:
+            inputs |= {"source": self._encoder(maker_of(made, self.preset), Features.NATURAL)}
+        return self._cell(f"{made}/images", stage, config, inputs, about.images(made))
 
-    def _source_of(self, features: Features) -> str:
-        """Return the key of the encoder that a set is made from."""
-        return self._encoder(maker_of(features, self.preset), Features.NATURAL)
+    def _recipe(self, features: Features) -> tuple[str, Config]:
+        """Return the stage that makes a crafted set, and its configuration."""
+        preset = self.preset
+        match features:
+            case Features.SHUFFLED:
+                return "relabel", RelabellingConfig(order="shuffled")
+            case Features.D_RAND_LABELS:
+                return "relabel", RelabellingConfig(order="kept")
+            case Features.D_RAND:
+                return "perturb_towards_targets", preset.d_rand
+            case Features.D_DET:
+                return "perturb_towards_targets", preset.d_det
+            case Features.ROBUST:
+                return "match_representations", preset.robust
+            case Features.NON_ROBUST_NOISE:
+                return "match_representations", preset.non_robust.model_copy(update={"start": "noise"})
+            case _:
+                return "match_representations", preset.non_robust
 
-    def _source(self, name: str) -> str:
-        labels = {"paradigm": name, "features": Features.NATURAL}
-        cell, config = f"sources/{name}/encoder", getattr(self.preset, name)
-        return self._has(cell) or self._cell(cell, "pretrain", config, {"train_set": DATA}, role="source", **labels)
-
-    def _encoder(self, paradigm: str, features: str) -> str:
+    def _encoder(self, paradigm: str, features: str, timestep: int | None = None) -> str:
         """Return the key of the encoder that a paradigm pretrains on a set, or has at its initialisation."""
-        if paradigm in (ADVERSARIAL, STANDARD):
-            return self._source(paradigm)
-        name = f"{'controls' if paradigm == Control.PIXELS else features}/{paradigm}/encoder"
-        if found := self._has(name):
-            return found
-        config: Config = PixelsConfig() if paradigm == Control.PIXELS else getattr(self.preset, paradigm)
+        if timestep is not None:
+            inputs = {"encoder": self._encoder(paradigm, features)}
+            described = about.encoder(paradigm, features, timestep)
+            name = f"{_folder(paradigm, features, timestep)}/encoder"
+            return self._cell(name, "at_timestep", TimestepConfig(timestep=timestep), inputs, described)
+        name, described = f"{_folder(paradigm, features)}/encoder", about.encoder(paradigm, features)
         trained_on = DATA
-        if features == UNTRAINED:
+        if paradigm == Control.PIXELS:
+            config: Config = PixelsConfig()
+        elif features == UNTRAINED:
             config = UntrainedConfig(encoder=getattr(self.preset, paradigm))
-        elif paradigm != Control.PIXELS:
-            trained_on = self._images(Features(features))
-        inputs = {"train_set": trained_on}
-        return self._cell(name, "pretrain", config, inputs, role="encoder", paradigm=paradigm, features=features)
-
-    def _at_timestep(self, want: Want) -> str:
-        """Return the key of the encoder that a want reads: at another timestep, or as it was pretrained."""
-        encoder = self._encoder(want.paradigm, want.features)
-        if want.timestep is None:
-            return encoder
-        name = f"{want.features}/{want.paradigm}/timestep{want.timestep}/encoder"
-        return self._has(name) or self._cell(
-            name,
-            "at_timestep",
-            TimestepConfig(timestep=want.timestep),
-            {"encoder": encoder},
-            role="encoder",
-            paradigm=want.paradigm,
-            features=want.features,
-            timestep=want.timestep,
-        )
+        else:
+            config, trained_on = getattr(self.preset, paradigm), self._images(features)
+        if paradigm in (ADVERSARIAL, STANDARD):
+            described = about.source(paradigm)
+        return self._cell(name, "pretrain", config, {"train_set": trained_on}, described)
 
     def _probe(self, want: Want) -> str:
         """Return the key of what reads classes out of a representation: a probe, or the encoder with its own head."""
-        encoder = self._at_timestep(want)
-        if want.readout is Readout.OWN_HEAD:
+        read = want.measurement
+        encoder = self._encoder(read.paradigm, read.features, read.timestep)
+        if read.readout == Readout.OWN_HEAD:
             return encoder
-        name = f"{want.folder}/{want.reading}/{want.probe_features}"
-        inputs = {"encoder": encoder, "train_set": self._images(want.probe_features)}
-        return self._has(name) or self._cell(
-            name, "linear_probe", self._probe_config(want.readout), inputs, role="probe", **want.labels
-        )
+        inputs = {"encoder": encoder, "train_set": self._images(read.probe_features)}
+        name = f"{_folder_of(read)}/{_reading(read)}/{read.probe_features}"
+        return self._cell(name, "linear_probe", self._probe_config(read.readout), inputs, about.probe(want))
 
-    def _probe_config(self, readout: Readout) -> ProbeConfig:
+    def _probe_config(self, readout: str) -> ProbeConfig:
         augmentation = {
             Readout.CROP_FLIP: self.preset.supervised.augmentation,
             Readout.SIMCLR: self.preset.contrastive.augmentation,
             Readout.NOISE: self.preset.probe_noise,
-        }.get(readout)
+        }.get(Readout(readout))
         if augmentation is None:
             return self.preset.probe
         return self.preset.probe.model_copy(update={"augmentation": augmentation, "views": self.preset.probe_views})
 
     def _measure(self, want: Want) -> None:
         """Add the cell that measures what an experiment wants, and all that it reads from."""
-        encoder = self._at_timestep(want)
-        name = f"{want.folder}/{want.measurement}/{want.probe_features}"
-        if want.readout is Readout.KNN:
-            inputs = {"encoder": encoder, "train_set": self._images(want.probe_features), "test_set": DATA}
-            self._cell(name, "nearest_neighbours", self.preset.knn, inputs, role="knn", **want.labels)
+        read = want.measurement
+        inputs = {"encoder": self._encoder(read.paradigm, read.features, read.timestep)}
+        name = f"{_folder_of(read)}/{_measured(read)}/{read.probe_features}"
+        if read.readout == Readout.KNN:
+            inputs |= {"train_set": self._images(read.probe_features), "test_set": DATA}
+            self._cell(name, "nearest_neighbours", self.preset.knn, inputs, about.neighbours(want))
             return
-        started_at = Features.ROBUST if want.protocol is Protocol.ROBUST_SET else Features.NATURAL
-        inputs = {"encoder": encoder, "probe": self._probe(want), "test_set": self._images(started_at)}
-        self._cell(name, "attack", self._attack_config(want), inputs, role="attack", **want.labels)
+        started_at = Features.ROBUST if read.protocol == Protocol.ROBUST_SET else Features.NATURAL
+        inputs |= {"probe": self._probe(want), "test_set": self._images(started_at)}
+        config = self._attack_config(want)
+        self._cell(name, "attack", config, inputs, about.attack(want, config))
 
     def _attack_config(self, want: Want) -> AttackConfig:
         """Return the attacks that the experiments ask for; each costs more than all before it."""
-        attack = self.preset.attack
         left_out: dict[str, object] = {}
         if want.depth < Depth.PGD:
             left_out |= {"pgd": ()}
@@ -263,21 +249,52 @@ class _Seed:
             left_out |= {"autoattack": (), "masking_images": 0}
         if Experiment.CONTROLS not in want.experiments:
             left_out |= {"representation": ()}
-        return attack.model_copy(update={**left_out, "protocol": want.protocol})
+        return self.preset.attack.model_copy(update={**left_out, "protocol": Protocol(want.measurement.protocol)})
 
     def _transfer(self, features: Features) -> None:
         inputs = {"test_set": DATA}
         for number, paradigm in enumerate(self.preset.paradigms, start=1):
-            want = matched(paradigm, features)
+            read = matched(paradigm, features)
             inputs[f"encoder_{number}"] = self._encoder(paradigm, features)
-            if want.readout is not Readout.OWN_HEAD:
-                inputs[f"probe_{number}"] = self._probe(want)
-        labels = {"features": features, "experiments": Experiment.E5}
-        self._cell(f"{features}/transfer", "transfer", self.preset.transfer, inputs, role="transfer", **labels)
+            if read.readout != Readout.OWN_HEAD:
+                inputs[f"probe_{number}"] = self._probe(Want(read))
+        self._cell(f"{features}/transfer", "transfer", self.preset.transfer, inputs, about.transfer(features))
 
     def _loss_curves(self, features: Features) -> None:
-        want = matched(Paradigm.CONTRASTIVE, features)
-        inputs = {"encoder": self._at_timestep(want), "probe": self._probe(want), "test_set": DATA}
-        labels = want.labels | {"experiments": Experiment.E5}
-        name = f"{want.folder}/loss_curves"
-        self._cell(name, "loss_curves", self.preset.loss_curves, inputs, role="loss_curves", **labels)
+        read = matched(Paradigm.CONTRASTIVE, features)
+        inputs = {
+            "encoder": self._encoder(read.paradigm, features),
+            "probe": self._probe(Want(read)),
+            "test_set": DATA,
+        }
+        name = f"{_folder_of(read)}/loss_curves"
+        self._cell(name, "loss_curves", self.preset.loss_curves, inputs, about.loss_curves(read))
+
+
+# Keys feed the seeds of all random choices: none of these names may ever change.
+
+
+def _folder(paradigm: str, features: str, timestep: int | None = None) -> str:
+    """Return the part of a key that names the encoder."""
+    if paradigm in (ADVERSARIAL, STANDARD):
+        return f"sources/{paradigm}"
+    name = f"{'controls' if features == NONE else features}/{paradigm}"
+    return name if timestep is None else f"{name}/timestep{timestep}"
+
+
+def _folder_of(read: Measurement) -> str:
+    return _folder(read.paradigm, read.features, read.timestep)
+
+
+def _reading(read: Measurement) -> str:
+    """Return the part of a key that names the probe: `probe`, or the way in which it departs from the standard one."""
+    return read.readout.removeprefix("linear_")
+
+
+def _measured(read: Measurement) -> str:
+    """Return the part of a key that names the measurement."""
+    if read.readout == Readout.KNN:
+        return "knn"
+    # The standard readout of a matched supervised encoder is its own head; its probe stands beside it.
+    name = "attack" if read.readout == read.usual_readout else f"{_reading(read)}/attack"
+    return name if read.protocol == Protocol.NATURAL else f"{name}_from_{read.protocol}"

@@ -59,6 +59,9 @@ NON_ROBUST_OF = {
 }
 """The set of non-robust features that each paradigm's natural encoder makes."""
 
+NONE = "none"
+"""In place of a training set: raw pixels have none. In place of a norm: no attack."""
+
 UNTRAINED = "untrained"
 """In place of a training set: a paradigm's encoder at its random initialisation."""
 
@@ -90,6 +93,10 @@ class Experiment(StrEnum):
     """Nearest neighbours beside the probe, the timestep of a diffusion encoder, attacks without labels."""
 
 
+CONSTRUCTED = (Features.D_DET, Features.SHUFFLED, Features.D_RAND_LABELS, Features.NON_ROBUST_NOISE)
+"""The sets that E6 adds, for supervised encoders alone: D_det, and controls with broken labels or start images."""
+
+
 class Readout(StrEnum):
     """What reads classes out of a representation."""
 
@@ -102,6 +109,10 @@ class Readout(StrEnum):
     KNN = "knn"
 
 
+AUGMENTED = (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
+"""Linear probes that are fitted to augmented images (E4)."""
+
+
 class Protocol(StrEnum):
     """Where attacks start."""
 
@@ -109,6 +120,17 @@ class Protocol(StrEnum):
     """At natural test images."""
     ROBUST_SET = "robust_set"
     """At images of the robust set, which are made from training images (issue 4 of the paper's released code)."""
+
+
+class Attack(StrEnum):
+    """What an accuracy was measured under."""
+
+    NONE = "none"
+    """Clean accuracy."""
+    PGD = "pgd"
+    AUTOATTACK = "autoattack"
+    PGD_REPRESENTATION = "pgd_representation"
+    """PGD that moves the representation, whatever the label."""
 
 
 class Norm(StrEnum):

@@ -6,27 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from realfeatures.experiment.about import MEASURED_ROLES
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.presets import PRESETS
 from realfeatures.report.rendering import environment
 from realfeatures.report.section import Section
 from realfeatures.report.sections import diagram, drift, gallery, masking, sections, training
-from realfeatures.report.tables import control_name
-from realfeatures.results.build import (
-    MEASURED_ROLES,
-    RESULTS,
-    Experiment,
-    experiments_of,
-    read_experiment,
-    results_of,
-)
-from realfeatures.results.contrasts import contrasts
-from realfeatures.results.drift import drift_json, drift_of
-from realfeatures.results.earlier import NamedRun, parse_results
-from realfeatures.results.flags import Flags
-from realfeatures.results.rows import subject_of
-from realfeatures.results.verdicts import as_json, judge_all
+from realfeatures.results.build import results_of
+from realfeatures.results.drift import parse_drift
+from realfeatures.results.earlier import NamedRun
+from realfeatures.results.reading import RESULTS
+from realfeatures.results.records import Records, read_records
 from realfeatures.science.artifacts import write_bytes
 
 HTML, MARKDOWN = "report.html", "report.md"
@@ -56,30 +47,28 @@ def write_report(
         ArtifactError: an artifact's bytes were changed.
         StorageError: a file cannot be written.
     """
-    experiment = read_experiment(out, preset=preset, seeds=seeds, grid=grid, addresses=addresses)
-    results = results_of(experiment)
-    flags = Flags(experiment)
-    results["decomposition"] = contrasts(results, flags)
-    results["claims"] = list(map(as_json, judge_all(results["rows"], classes=len(experiment.classes), flags=flags)))
-    if name is not None:
-        results["name"] = name
-    found = drift_of(parse_results(results, name=name or "this run"), earlier) if earlier else None
-    if found is not None:
-        results["drift"] = drift_json(found)
+    records = read_records(out, preset=preset, seeds=seeds, grid=grid, addresses=addresses)
+    results = results_of(records, earlier=earlier, name=name)
+    _draw(out, records, results)
+    # Last: whoever finds results.json finds its reports beside it.
+    write_bytes(out / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
+
+
+def _draw(out: Path, records: Records, results: Mapping[str, Any]) -> None:
+    """Write both reports of a results.json, with the pictures and times that the records alone have."""
+    found = parse_drift(results["drift"]) if "drift" in results else None
     content = {
         "results": results,
         "drift": found,
-        "origins": list(_origins(experiment)),
-        "missing": [cell.key for cell in experiment.grid if cell.key not in experiment.finished],
-        "command": reproduce_command(preset, seeds=experiment.seeds),
+        "origins": list(_origins(records)),
+        "missing": [cell.key for cell in records.grid if cell.key not in records.finished],
+        "command": reproduce_command(records.preset, seeds=records.seeds),
     }
-    claims, *others = _sections(experiment, results)
+    claims, *others = _sections(records, results)
     for file, escape, news in ((HTML, True, drift.detailed), (MARKDOWN, False, drift.section)):
         shown = [claims, *([news(found)] if found else []), *others]
         page = environment(escape=escape).get_template(f"{file}.jinja")
         write_bytes(out / file, page.render(**content, sections=shown).encode())
-    # Last: whoever finds results.json finds its reports beside it.
-    write_bytes(out / RESULTS, (json.dumps(results, indent=1, allow_nan=False) + "\n").encode())
 
 
 def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
@@ -94,19 +83,16 @@ def reproduce_command(preset: Preset, *, seeds: Sequence[int]) -> str:
     return shlex.join([*words, "--out", "OUT"])
 
 
-def _sections(experiment: Experiment, results: Mapping[str, Any]) -> list[Section]:
+def _sections(records: Records, results: Mapping[str, Any]) -> list[Section]:
     """Return all sections but drift, those that need more than results.json last."""
     details = (masking.autoattack, gallery.section, training.section, diagram.section)
-    return [*sections(results), *(section for build in details if (section := build(experiment)))]
+    return [*sections(results), *(section for build in details if (section := build(records)))]
 
 
-def _origins(experiment: Experiment) -> Iterator[tuple[str, str, str]]:
+def _origins(records: Records) -> Iterator[tuple[str, str, str]]:
     """Yield (what, its experiments, key of the cell) for each cell that measured accuracies."""
-    for cell, _ in experiment.with_role(*MEASURED_ROLES):
-        one = subject_of(cell.labels)
-        fitted = "" if one.matched else f" → {one.probe_features}"
-        what = f"{one.paradigm} on {one.features}{fitted}, {control_name(one.readout)}, {one.protocol}"
-        yield what, ", ".join(experiments_of(cell.labels)), cell.key
+    for cell, _ in records.with_role(*MEASURED_ROLES):
+        yield cell.title, ", ".join(cell.experiments), cell.key
 
 
 def _differences(base: Any, value: Any, path: str = "") -> Iterator[tuple[str, Any]]:

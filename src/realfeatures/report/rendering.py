@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from realfeatures.experiment.names import percent
 from realfeatures.report import tables
+from realfeatures.results.rows import Accuracy
 from realfeatures.results.statistics.intervals import Interval
 
 if TYPE_CHECKING:
@@ -27,11 +29,11 @@ def environment(*, escape: bool) -> "Environment":
         "count_text": _count,
         "duration": tables.duration,
         "md": _markdown,
-        "percent": tables.percent,
+        "percent": percent,
         "text": tables.entry_text,
     }
     found.globals |= {"not_measured": tables.NOT_MEASURED}
-    for kind in (tables.Accuracy, tables.Badge, Interval, tables.Noted, tables.Sentences):
+    for kind in (Accuracy, tables.Badge, Interval, tables.Noted, tables.Sentences):
         found.tests[kind.__name__.lower()] = lambda entry, kind=kind: isinstance(entry, kind)
     return found
 

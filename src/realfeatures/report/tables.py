@@ -1,4 +1,4 @@
-"""What a table of the report is: its entries, the names that a person reads, and how numbers are written.
+"""What a table of the report is: its entries, and how they are written.
 
 An entry that was not measured is None, drawn as an em dash.
 """
@@ -6,44 +6,11 @@ An entry that was not measured is None, drawn as an em dash.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from realfeatures.experiment.names import interval_text
+from realfeatures.results.rows import NOT_PLANNED, Accuracy
 from realfeatures.results.statistics.intervals import Interval
 
-MINUS = "\N{MINUS SIGN}"
 NOT_MEASURED = "—"
-
-Threat = tuple[str, str, float]
-"""Attack, norm and epsilon."""
-
-CLEAN: Threat = ("none", "none", 0.0)
-"""No attack."""
-
-NOT_PLANNED = ""
-"""The entry of a cell that the experiment does not have."""
-
-_ATTACKS = {"pgd": "PGD", "autoattack": "AutoAttack", "pgd_representation": "PGD on the representation"}
-
-_NAMES = {
-    "pixels": "raw pixels",
-    "adversarial": "adversarially trained",
-    "standard": "trained elsewhere",
-    "own_head": "own head",
-    "linear_probe": "linear probe",
-    "linear_probe_crop_flip": "crop and flip",
-    "linear_probe_simclr": "SimCLR's",
-    "linear_probe_noise": "Gaussian noise",
-    "knn": "nearest neighbours",
-}
-
-
-@dataclass(frozen=True)
-class Accuracy:
-    """A mean over seeds, or a difference of two, as fractions; n test images for each seed."""
-
-    interval: Interval
-    n: int
-    seeds: int
-    cells: tuple[str, ...] = ()
-    """Addresses of the cells that measured it, as short as `realfeatures show` takes them."""
 
 
 @dataclass(frozen=True)
@@ -112,41 +79,6 @@ class Table:
 
         columns = tuple(self.columns[index] for index in kept)
         return replace(self, columns=columns, rows=tuple(map(choose, self.rows)))
-
-
-def threat_name(threat: Threat) -> str:
-    """Return an attack as a person writes it: clean, PGD L2 0.25, AutoAttack Linf 8/255."""
-    attack, norm, epsilon = threat
-    return "clean" if attack == "none" else f"{_ATTACKS.get(attack, attack)} {ball_name(norm, epsilon)}"
-
-
-def ball_name(norm: str, epsilon: float) -> str:
-    """Return how far an attack may go: L2 0.25, Linf 8/255."""
-    return f"{norm} {epsilon_name(norm, epsilon)}"
-
-
-def epsilon_name(norm: str, epsilon: float) -> str:
-    """Return epsilon as its field writes it: a multiple of 1/255 for Linf where it is one."""
-    levels = epsilon * 255
-    if norm == "Linf" and epsilon > 0 and abs(levels - round(levels)) < 1e-6:
-        return f"{round(levels)}/255"
-    return f"{epsilon:g}"
-
-
-def control_name(name: str) -> str:
-    """Return what a person calls a control, a source or a readout."""
-    return _NAMES.get(name, name)
-
-
-def percent(fraction: float, decimals: int = 1) -> str:
-    """Return a fraction as percent, or a difference of fractions as points, with a true minus sign."""
-    return f"{100 * fraction:.{decimals}f}".replace("-", MINUS)
-
-
-def interval_text(interval: Interval, *, unit: str = "", bounds: int = 1) -> str:
-    """Return an interval of fractions in percent, such as `68.6 [60.1, 75.3]`, with `bounds` decimals in brackets."""
-    low, high = percent(interval.low, bounds), percent(interval.high, bounds)
-    return f"{percent(interval.value)}{unit} [{low}, {high}]"
 
 
 def entry_text(entry: Entry) -> str:

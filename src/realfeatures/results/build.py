@@ -1,139 +1,85 @@
-"""From a run's artifacts to results.json: flat lists of what was measured, one entry a cell; imports no torch.
+"""From a run's artifacts to results.json whole: what was measured, the contrasts, the verdicts and the drift.
 
-The form is documented in docs/results.schema.json.
+One entry a measurement and a cell; the form is documented in docs/results.schema.json. Imports no torch.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from realfeatures.errors import ArtifactError
+from realfeatures.experiment.about import MEASURED_ROLES, Role
 from realfeatures.experiment.address import code_digest, library_versions
-from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import DATA, Cell
+from realfeatures.experiment.measurement import Measurement
+from realfeatures.results.contrasts import contrasts
+from realfeatures.results.drift import drift_json, drift_of
+from realfeatures.results.earlier import NamedRun, parse_results
+from realfeatures.results.flags import Flags
+from realfeatures.results.reading import SCHEMA_VERSION
+from realfeatures.results.records import Finished, Records
+from realfeatures.results.rows import Rows
 from realfeatures.results.statistics.intervals import wilson_interval
-from realfeatures.science.artifacts import RUN, read_manifest, read_record
-from realfeatures.science.data.sources import title
-
-SCHEMA_VERSION = 2
-RESULTS = "results.json"
-
-MEASURED_ROLES = ("attack", "knn")
-"""Roles whose cells measure accuracies."""
+from realfeatures.results.verdicts import as_json, judge_all
 
 
-@dataclass(frozen=True)
-class Finished:
-    """A cell whose artifact is there and whose bytes are what its manifest says."""
+def results_of(records: Records, *, earlier: Sequence[NamedRun] = (), name: str | None = None) -> dict[str, Any]:
+    """Return all of results.json.
 
-    folder: Path
-    manifest: dict[str, Any]
-    record: dict[str, Any]
-    run: dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """A grid with what was found of it; a cell that has not run yet is missing in `finished`."""
-
-    preset: Preset
-    seeds: tuple[int, ...]
-    grid: tuple[Cell, ...]
-    addresses: Mapping[str, str]
-    finished: Mapping[str, Finished]
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names of the classes by label; empty where the data set is missing."""
-        data = self.finished.get(DATA)
-        return tuple(data.manifest["attributes"]["classes"]) if data else ()
-
-    @property
-    def title(self) -> str:
-        """What a person calls the data set."""
-        return title(self.preset.data)
-
-    def with_role(self, *roles: str) -> Iterator[tuple[Cell, Finished]]:
-        """Yield the finished cells of some roles, in the grid's order."""
-        for cell in self.grid:
-            if cell.labels["role"] in roles and cell.key in self.finished:
-                yield cell, self.finished[cell.key]
-
-
-def read_experiment(
-    out: Path, *, preset: Preset, seeds: Sequence[int], grid: Sequence[Cell], addresses: Mapping[str, str]
-) -> Experiment:
-    """Read and verify every finished cell under `out`/cells.
+    Args:
+        records: of the run.
+        earlier: runs that this one is compared with, the newest last; see `earlier_results`. Empty: with none.
+        name: what the run is called.
 
     Raises:
-        ArtifactError: a cell's artifact was changed.
+        ArtifactError: verdicts on single images are not what their record counts.
     """
-    folders = {cell.key: out / "cells" / addresses[cell.key] for cell in grid}
-    finished = {key: _read(folder) for key, folder in folders.items() if folder.is_dir()}
-    return Experiment(preset, tuple(seeds), tuple(grid), addresses, finished)
+    results = measured(records)
+    rows, flags = Rows.of(results), Flags(records)
+    results["decomposition"] = contrasts(rows, flags)
+    results["claims"] = [as_json(verdict) for verdict in judge_all(rows, classes=len(records.classes), flags=flags)]
+    if name is not None:
+        results["name"] = name
+    if earlier:
+        results["drift"] = drift_json(drift_of(parse_results(results, name=name or "this run"), earlier))
+    return results
 
 
-def results_of(experiment: Experiment) -> dict[str, Any]:
-    """Return all of results.json but its decomposition and its claims, which are computed from the rows."""
+def measured(records: Records) -> dict[str, Any]:
+    """Return what results.json has without judging: the set-up, what was measured, and the cells."""
     return {
         "schema_version": SCHEMA_VERSION,
-        "preset": {"name": experiment.preset.name, "config": experiment.preset.model_dump(mode="json")},
-        "data": _data(experiment),
-        "seeds": list(experiment.seeds),
-        "device": _device(experiment),
+        "preset": {"name": records.preset.name, "config": records.preset.model_dump(mode="json")},
+        "data": _data(records),
+        "seeds": list(records.seeds),
+        "device": _device(records),
         "versions": library_versions(),
         "code": code_digest(),
-        "rows": _collect(experiment, MEASURED_ROLES, _rows),
-        "transfer": _collect(experiment, ("transfer",), _transfers),
-        "loss_curves": _collect(experiment, ("loss_curves",), _loss_curves),
-        "masking": _collect(experiment, MEASURED_ROLES, _masking),
-        "cells": [_cell(experiment, cell) for cell in experiment.grid],
+        "rows": _collect(records, MEASURED_ROLES, _rows),
+        "transfer": _collect(records, (Role.TRANSFER,), _transfers),
+        "loss_curves": _collect(records, (Role.LOSS_CURVES,), _loss_curves),
+        "masking": _collect(records, MEASURED_ROLES, _masking),
+        "cells": [_cell(records, cell) for cell in records.grid],
     }
-
-
-def load_results(out: Path) -> dict[str, Any]:
-    """Return the results.json of a run's folder.
-
-    Raises:
-        ArtifactError: missing or not readable.
-    """
-    try:
-        return dict(json.loads((out / RESULTS).read_bytes()))
-    except FileNotFoundError:
-        raise ArtifactError(f"{out}: holds no {RESULTS}; run the experiment to its end first") from None
-    except ValueError:
-        raise ArtifactError(f"{out}/{RESULTS}: not JSON; run the same command again to rewrite it") from None
-
-
-def _read(folder: Path) -> Finished:
-    manifest = read_manifest(folder)
-    try:
-        run = json.loads((folder / RUN).read_bytes())
-    except (FileNotFoundError, ValueError):
-        run = {}  # no digest covers it: a time that was lost takes no result away
-    return Finished(folder, manifest, read_record(folder), run)
 
 
 Entries = Iterator[dict[str, Any]]
 
 
 def _collect(
-    experiment: Experiment, roles: Sequence[str], entries: Callable[[Cell, Finished], Entries]
+    records: Records, roles: Sequence[Role], entries: Callable[[Cell, Finished], Entries]
 ) -> list[dict[str, Any]]:
-    return [one for cell, found in experiment.with_role(*roles) for one in entries(cell, found)]
+    return [one for cell, found in records.with_role(*roles) for one in entries(cell, found)]
 
 
 def _rows(cell: Cell, found: Finished) -> Entries:
-    for measured in found.record["measurements"]:
-        accuracy = wilson_interval(measured["correct"], measured["n"])
+    for one in found.record["measurements"]:
+        accuracy = wilson_interval(one["correct"], one["n"])
         yield {
-            "experiments": experiments_of(cell.labels),
-            **_names(cell, "paradigm", "features", "probe_features", "readout"),
-            **{name: measured[name] for name in ("attack", "norm", "epsilon", "protocol", "metric")},
+            "experiments": list(cell.experiments),
+            **asdict(_read(cell).under(one["attack"], one["norm"], one["epsilon"])),
+            "metric": one["metric"],
             "value": accuracy.value,
-            "n": measured["n"],
+            "n": one["n"],
             "low": accuracy.low,
             "high": accuracy.high,
             "seconds": found.run.get("seconds"),
@@ -141,66 +87,62 @@ def _rows(cell: Cell, found: Finished) -> Entries:
         }
 
 
+def _read(cell: Cell) -> Measurement:
+    """Return what a cell that measures reads."""
+    if cell.measurement is None:
+        raise ValueError(f"{cell.key}: a cell of role {cell.role} has no measurement")
+    return cell.measurement
+
+
 def _transfers(cell: Cell, found: Finished) -> Entries:
+    names = ("source", "target", "norm", "epsilon", "n", "transferred", "same_mistake", "different_mistake")
     for one in found.record["transfer"]:
-        yield {
-            "source": one["source"],
-            "target": one["target"],
-            **_names(cell, "features"),
-            **{
-                name: one[name] for name in ("norm", "epsilon", "n", "transferred", "same_mistake", "different_mistake")
-            },
-            **_origin(cell, found),
-        }
+        yield {"features": cell.features, **{name: one[name] for name in names}, **_origin(cell, found)}
 
 
 def _loss_curves(cell: Cell, found: Finished) -> Entries:
-    fields = ("attacked", "norm", "epsilon", "step_size", "info_nce", "cross_entropy", "accuracy", "n")
+    names = ("attacked", "norm", "epsilon", "step_size", "info_nce", "cross_entropy", "accuracy", "n")
     for one in found.record["loss_curves"]:
-        names = _names(cell, "paradigm", "features")
-        yield {**names, **{name: one[name] for name in fields}, **_origin(cell, found)}
+        encoder = {"paradigm": cell.paradigm, "features": cell.features}
+        yield {**encoder, **{name: one[name] for name in names}, **_origin(cell, found)}
 
 
 def _masking(cell: Cell, found: Finished) -> Entries:
     masking = found.record.get("masking")
     if masking:
-        names = _names(cell, "paradigm", "features", "probe_features", "readout", "protocol")
         findings = {"checks": dict(masking["checks"]), "details": dict(masking.get("details", {}))}
-        yield {**names, **findings, **_origin(cell, found)}
-
-
-def experiments_of(labels: Mapping[str, str | int]) -> list[str]:
-    """Return the experiments that a cell belongs to; a cell's label names them in one text."""
-    return str(labels.get("experiments", "")).split()
-
-
-def _names(cell: Cell, *labels: str) -> dict[str, str]:
-    return {name: str(cell.labels[name]) for name in labels}
+        yield {"measurement": asdict(_read(cell)), **findings, **_origin(cell, found)}
 
 
 def _origin(cell: Cell, found: Finished) -> dict[str, Any]:
-    return {"seed": cell.labels["run_seed"], "cell": found.manifest["address"]}
+    return {"seed": cell.run_seed, "cell": found.manifest["address"]}
 
 
-def _cell(experiment: Experiment, cell: Cell) -> dict[str, Any]:
-    found = experiment.finished.get(cell.key)
+def _cell(records: Records, cell: Cell) -> dict[str, Any]:
+    found = records.finished.get(cell.key)
     return {
         "key": cell.key,
+        "title": cell.title,
+        "role": cell.role,
         "stage": cell.stage,
-        "address": experiment.addresses[cell.key],
+        "address": records.addresses[cell.key],
         "config": cell.config.model_dump(mode="json"),
-        "inputs": {port: experiment.addresses[key] for port, key in cell.inputs.items()},
+        "inputs": {port: records.addresses[key] for port, key in cell.inputs.items()},
         "seed": cell.seed,
+        "run_seed": cell.run_seed,
         "seconds": found.run.get("seconds") if found else None,
-        "labels": {name: value if isinstance(value, int) else str(value) for name, value in cell.labels.items()},
+        "experiments": list(cell.experiments),
+        "paradigm": cell.paradigm,
+        "features": cell.features,
+        "measurement": asdict(cell.measurement) if cell.measurement else None,
     }
 
 
-def _data(experiment: Experiment) -> dict[str, Any]:
-    found = experiment.finished.get(DATA)
+def _data(records: Records) -> dict[str, Any]:
+    found = records.finished.get(DATA)
     return {
-        "title": experiment.title,
-        "classes": list(experiment.classes),
+        "title": records.title,
+        "classes": list(records.classes),
         "train_images": _length(found, "train"),
         "test_images": _length(found, "test"),
     }
@@ -211,10 +153,10 @@ def _length(found: Finished | None, split: str) -> int | None:
     return int(tensors["labels"]["shape"][0]) if "labels" in tensors else None
 
 
-def _device(experiment: Experiment) -> dict[str, Any]:
+def _device(records: Records) -> dict[str, Any]:
     """Return on what the cells ran, which need not be the machine that writes the report."""
-    runtime = experiment.preset.runtime
-    named = {str(found.run["processor"]) for found in experiment.finished.values() if "processor" in found.run}
+    runtime = records.preset.runtime
+    named = {str(found.run["processor"]) for found in records.finished.values() if "processor" in found.run}
     return {
         "name": runtime.device,
         "precision": runtime.precision,

@@ -9,18 +9,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
-from realfeatures.results.earlier import MeasuredRow, NamedRun, Results
+from pydantic import TypeAdapter
+
+from realfeatures.experiment.measurement import Measurement
+from realfeatures.results.earlier import NamedRun, SavedResults
+from realfeatures.results.rows import Row
 from realfeatures.results.statistics.intervals import Interval, weighted_difference
 from realfeatures.results.statistics.significance import SIGNIFICANCE, holm
-from realfeatures.results.trainings import (
-    RULE,
-    Pair,
-    Quantity,
-    quantity_of,
-    samples,
-)
+from realfeatures.results.trainings import RULE, Pair, trainings_of
 
-Verdict = Literal["same", "within", "left", "not reproduced"]
+Change = Literal["same", "within", "left", "not reproduced"]
 """same: the very number; within: what is usual between trainings; left: more than that; not reproduced: see above."""
 
 DIGEST_DIGITS = 16
@@ -33,7 +31,7 @@ SMALLEST_P = 0.001
 class Broken:
     """One address with two numbers, on a CPU: a failure to reproduce."""
 
-    quantity: Quantity
+    measurement: Measurement
     seed: int
     cell: str
     """The address."""
@@ -47,9 +45,9 @@ class Broken:
 
 @dataclass(frozen=True, kw_only=True)
 class Moved:
-    """A quantity in the earlier runs and in this one, as means over trainings with 95 % intervals."""
+    """A measurement in the earlier runs and in this one, as means over trainings with 95 % intervals."""
 
-    quantity: Quantity
+    measurement: Measurement
     before: Interval
     after: Interval
     difference: Interval
@@ -60,11 +58,11 @@ class Moved:
     """How far beyond zero the difference's interval must lie; 0 where the trainings themselves show their spread."""
     p: float | None
     """Adjusted for all comparisons; None where nothing was trained anew."""
-    verdict: Verdict
+    verdict: Change
 
 
 @dataclass(frozen=True)
-class Setting:
+class ChangedSetting:
     """A part of the set-up that differs from the newest earlier run, by its dotted path; None: not there."""
 
     path: str
@@ -94,14 +92,14 @@ class Drift:
     rule: str
     broken: tuple[Broken, ...]
     rows: tuple[Moved, ...]
-    settings: tuple[Setting, ...]
+    settings: tuple[ChangedSetting, ...]
     claims: tuple[ChangedClaim, ...]
-    only_before: tuple[Quantity, ...]
+    only_before: tuple[Measurement, ...]
     """Measured by the newest earlier run, and not by this one."""
-    only_after: tuple[Quantity, ...]
+    only_after: tuple[Measurement, ...]
 
-    def with_verdict(self, verdict: Verdict) -> tuple[Moved, ...]:
-        """Return the quantities of a verdict, the largest difference first."""
+    def with_verdict(self, verdict: Change) -> tuple[Moved, ...]:
+        """Return the measurements of a verdict, the largest difference first."""
         found = [row for row in self.rows if row.verdict == verdict]
         return tuple(sorted(found, key=lambda row: -abs(row.difference.value)))
 
@@ -139,7 +137,7 @@ def drift_of(current: NamedRun, earlier: Sequence[NamedRun]) -> Drift:
         raise ValueError("no earlier run: expected at least one to compare with")
     last = earlier[-1]
     like = [run for run in earlier if _kind(run.results) == _kind(last.results)]
-    before, newest, after = samples(like), samples([last]), samples([current])
+    before, newest, after = trainings_of(like), trainings_of([last]), trainings_of([current])
     pairs = {what: Pair(before[what], newest.get(what, {}), after[what]) for what in after if what in before}
     broken = tuple(_broken(current, earlier))
     return Drift(
@@ -148,7 +146,7 @@ def drift_of(current: NamedRun, earlier: Sequence[NamedRun]) -> Drift:
         left_out=tuple(run.name for run in earlier if run not in like),
         rule=RULE,
         broken=broken,
-        rows=tuple(_judged(pairs, {one.quantity for one in broken})),
+        rows=tuple(_judged(pairs, {one.measurement for one in broken})),
         settings=tuple(_settings(last.results, current.results)),
         claims=tuple(_claims(last.results, current.results)),
         only_before=tuple(what for what in newest if what not in after),
@@ -177,7 +175,12 @@ def drift_json(drift: Drift) -> dict[str, Any]:
     return asdict(drift)
 
 
-def _judged(pairs: Mapping[Quantity, Pair], broken: set[Quantity]) -> Iterator[Moved]:
+def parse_drift(content: Mapping[str, Any]) -> Drift:
+    """Return what `drift_json` wrote."""
+    return TypeAdapter(Drift).validate_python(content)
+
+
+def _judged(pairs: Mapping[Measurement, Pair], broken: set[Measurement]) -> Iterator[Moved]:
     """Yield every pair with its verdict; Holm counts those that were trained anew."""
     anew = [what for what, pair in pairs.items() if pair.anew and what not in broken]
     adjusted = dict(zip(anew, holm([pairs[what].p_value() for what in anew]), strict=True))
@@ -185,7 +188,7 @@ def _judged(pairs: Mapping[Quantity, Pair], broken: set[Quantity]) -> Iterator[M
         before, after = pair.intervals()
         p = adjusted.get(what)
         yield Moved(
-            quantity=what,
+            measurement=what,
             before=before,
             after=after,
             difference=weighted_difference(after, before, weight=1.0),
@@ -197,7 +200,7 @@ def _judged(pairs: Mapping[Quantity, Pair], broken: set[Quantity]) -> Iterator[M
         )
 
 
-def _verdict(p: float | None, *, equal: bool) -> Verdict:
+def _verdict(p: float | None, *, equal: bool) -> Change:
     if equal or p is None:
         return "same"
     return "left" if p < SIGNIFICANCE else "within"
@@ -212,7 +215,7 @@ def _broken(current: NamedRun, earlier: Sequence[NamedRun]) -> Iterator[Broken]:
         if other is not None:
             run, old = other
             yield Broken(
-                quantity=quantity_of(row),
+                measurement=row.measurement,
                 seed=row.seed,
                 cell=row.cell,
                 run=run.name,
@@ -223,13 +226,13 @@ def _broken(current: NamedRun, earlier: Sequence[NamedRun]) -> Iterator[Broken]:
             )
 
 
-def _contradicting(row: MeasuredRow, results: Results) -> MeasuredRow | None:
+def _contradicting(row: Row, results: SavedResults) -> Row | None:
     """Return the row that says something else of the same cell."""
-    at_address = (old for old in results.rows if old.cell == row.cell and quantity_of(old) == quantity_of(row))
+    at_address = (old for old in results.rows if (old.cell, old.measurement) == (row.cell, row.measurement))
     return next((old for old in at_address if (old.value, old.n) != (row.value, row.n)), None)
 
 
-def _kind(results: Results) -> tuple[Any, ...]:
+def _kind(results: SavedResults) -> tuple[Any, ...]:
     """Return what makes runs comparable as replicates: preset and data; code and library versions may differ."""
     config = dict(_flat(results.preset.config))
     if config.get("data.sha256") is not None:
@@ -237,15 +240,15 @@ def _kind(results: Results) -> tuple[Any, ...]:
     return config, {name: value for name, value in results.data.items() if name != "title"}
 
 
-def _settings(before: Results, after: Results) -> Iterator[Setting]:
+def _settings(before: SavedResults, after: SavedResults) -> Iterator[ChangedSetting]:
     """Yield what differs: code, library versions, processor, data, seeds, and every value of the preset."""
     old, new = _described(before), _described(after)
     for path in dict.fromkeys([*old, *new]):
         if old.get(path) != new.get(path):
-            yield Setting(path, old.get(path), new.get(path))
+            yield ChangedSetting(path, old.get(path), new.get(path))
 
 
-def _described(results: Results) -> dict[str, Any]:
+def _described(results: SavedResults) -> dict[str, Any]:
     return {
         "code": results.code,
         **{f"versions.{name}": version for name, version in results.versions.items()},
@@ -265,7 +268,7 @@ def _flat(values: Mapping[str, Any], path: str = "") -> Iterator[tuple[str, Any]
             yield f"{path}{name}", value
 
 
-def _claims(before: Results, after: Results) -> Iterator[ChangedClaim]:
+def _claims(before: SavedResults, after: SavedResults) -> Iterator[ChangedClaim]:
     old, new = ({claim.id: claim for claim in results.claims} for results in (before, after))
     for name in sorted({*old, *new}):
         was, now = (claims[name].verdict if name in claims else None for claims in (old, new))

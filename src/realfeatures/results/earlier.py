@@ -1,15 +1,14 @@
 """Earlier runs to compare with: the results.json of a folder, a file or the object store, read and checked."""
 
-import json
 import logging
 import re
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from realfeatures.errors import (
     ArtifactError,
@@ -17,15 +16,8 @@ from realfeatures.errors import (
     CorruptObjectError,
     MissingObjectError,
 )
-from realfeatures.experiment.experiments import NONE
-from realfeatures.experiment.vocabulary import (
-    ADVERSARIAL,
-    UNTRAINED,
-    Control,
-    Features,
-    Paradigm,
-)
-from realfeatures.results.build import RESULTS, SCHEMA_VERSION
+from realfeatures.results.reading import RESULTS, read_results, require_version
+from realfeatures.results.rows import Row
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import RUNS
 
@@ -42,44 +34,10 @@ _MEMBER = re.compile(rf"(?P<series>.+?)-(?P<mark>{_DAY}(?:{_TIME})?|\d+)")
 """A run of a series: nightly-17, nightly-20261122040000, nightly-2026-11-22t04-00z."""
 
 
-def _one_of(*names: str) -> AfterValidator:
-    def check(name: str) -> str:
-        if name not in names:
-            raise ValueError(f"{name!r}, expected one of: {', '.join(names)}")
-        return name
-
-    return AfterValidator(check)
-
-
-KnownParadigm = Annotated[str, _one_of(*Paradigm, *Control, ADVERSARIAL)]
-KnownFeatures = Annotated[str, _one_of(*Features, UNTRAINED, NONE)]
-"""Names that a report can be written of; a newer realfeatures may know more."""
-
-
 class _Part(BaseModel):
     """What a comparison reads of results.json; more may stand there."""
 
     model_config = ConfigDict(frozen=True, extra="ignore")
-
-
-class MeasuredRow(_Part):
-    """A measurement of one seed."""
-
-    paradigm: KnownParadigm
-    features: KnownFeatures
-    probe_features: KnownFeatures
-    readout: str
-    attack: str
-    norm: str
-    epsilon: float = Field(ge=0)
-    protocol: str
-    metric: str
-    value: float = Field(ge=0, le=1)
-    n: int = Field(ge=1)
-    low: float = Field(ge=0, le=1)
-    high: float = Field(ge=0, le=1)
-    seed: int
-    cell: str
 
 
 class JudgedClaim(_Part):
@@ -97,7 +55,7 @@ class UsedPreset(_Part):
     config: dict[str, Any]
 
 
-class Results(_Part):
+class SavedResults(_Part):
     """What results.json says of a run."""
 
     preset: UsedPreset
@@ -106,7 +64,7 @@ class Results(_Part):
     device: dict[str, Any]
     versions: dict[str, str]
     code: str
-    rows: tuple[MeasuredRow, ...]
+    rows: tuple[Row, ...]
     claims: tuple[JudgedClaim, ...]
 
 
@@ -115,7 +73,7 @@ class NamedRun:
     """A run's results, and what a person calls the run."""
 
     name: str
-    results: Results
+    results: SavedResults
 
 
 def parse_results(content: Mapping[str, Any], *, name: str) -> NamedRun:
@@ -124,14 +82,9 @@ def parse_results(content: Mapping[str, Any], *, name: str) -> NamedRun:
     Raises:
         ArtifactError: it is of another schema version, or not of its form.
     """
-    version = content.get("schema_version")
-    if version != SCHEMA_VERSION:
-        raise ArtifactError(
-            f"{name}: {RESULTS} has schema version {version!r}, expected {SCHEMA_VERSION};"
-            " write it again with this version of realfeatures"
-        )
+    require_version(content, name=name)
     try:
-        return NamedRun(name, Results.model_validate(content))
+        return NamedRun(name, SavedResults.model_validate(content))
     except ValidationError as error:
         problem = error.errors()[0]
         where = ".".join(map(str, problem["loc"]))
@@ -149,7 +102,7 @@ def read_run(place: Path) -> NamedRun:
     """
     if not place.exists():
         raise ConfigError(f"{place}: no such run; expected a run's folder, its {RESULTS}, or {STORED}NAME")
-    return _read(place / RESULTS if place.is_dir() else place, name=str(place))
+    return parse_results(read_results(place), name=str(place))
 
 
 def stored_run(store: ObjectStore, name: str) -> NamedRun:
@@ -163,7 +116,7 @@ def stored_run(store: ObjectStore, name: str) -> NamedRun:
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / RESULTS
         store.get(f"{RUNS}{name}/{RESULTS}", file)
-        return _read(file, name=name)
+        return parse_results(read_results(file, name=name), name=name)
 
 
 def earlier_results(store: ObjectStore, name: str) -> list[NamedRun]:
@@ -206,17 +159,3 @@ def _stored_or_warned(store: ObjectStore, name: str) -> NamedRun | None:
     except (ArtifactError, CorruptObjectError) as error:
         logger.warning("not compared with run %s: %s", name, error)
         return None
-
-
-def _read(file: Path, *, name: str) -> NamedRun:
-    try:
-        content = json.loads(file.read_bytes())
-    except FileNotFoundError:
-        raise ArtifactError(f"{name}: holds no {RESULTS}; run the experiment to its end first") from None
-    except OSError as error:
-        raise ArtifactError(f"{name}: {error.strerror}; expected a readable {RESULTS}") from None
-    except (ValueError, RecursionError):
-        raise ArtifactError(f"{name}: not JSON; expected a {RESULTS} of realfeatures") from None
-    if not isinstance(content, dict):
-        raise ArtifactError(f"{name}: holds no JSON object; expected a {RESULTS} of realfeatures")
-    return parse_results(content, name=name)

@@ -1,19 +1,16 @@
 """The verdict on every single test image, from the artifacts of the cells that measured; read when asked for."""
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from realfeatures.errors import ArtifactError
 from realfeatures.experiment.vocabulary import measurement_name
-from realfeatures.results.build import Experiment
+from realfeatures.results.records import Records
+from realfeatures.results.rows import Row
 
 FLAGS = "flags.safetensors"
-
-Row = Mapping[str, Any]
 
 
 class Flags:
@@ -22,8 +19,8 @@ class Flags:
     A run of which the records alone are at hand (they came back from a cluster) has none.
     """
 
-    def __init__(self, experiment: Experiment) -> None:
-        self._folders = {found.manifest["address"]: found.folder for found in experiment.finished.values()}
+    def __init__(self, records: Records) -> None:
+        self._folders = {found.manifest["address"]: found.folder for found in records.finished.values()}
         self._read: dict[str, dict[str, NDArray[np.uint8]]] = {}
 
     def of(self, row: Row) -> NDArray[np.bool_] | None:
@@ -32,19 +29,19 @@ class Flags:
         Raises:
             ArtifactError: the file is damaged, or does not hold what the row counts.
         """
-        cell, name = str(row["cell"]), measurement_name(row)
+        cell, name = row.cell, measurement_name(vars(row.measurement))
         if cell not in self._read:
             self._read[cell] = _load(self._folders[cell] / FLAGS) if cell in self._folders else {}
         if name not in self._read[cell]:
             return None
-        found = self._read[cell][name].astype(bool)
-        counted, recorded = (int(found.sum()), len(found)), (round(row["value"] * row["n"]), row["n"])
+        flags = self._read[cell][name].astype(bool)
+        counted, recorded = (int(flags.sum()), len(flags)), row.counts
         if counted != recorded:
             raise ArtifactError(
                 f"{cell}/{FLAGS}: {name} has {counted[0]} of {counted[1]} right, its record {recorded[0]} of"
                 f" {recorded[1]}; delete the folder and run the cell again"
             )
-        return found
+        return flags
 
 
 def _load(path: Path) -> dict[str, NDArray[np.uint8]]:

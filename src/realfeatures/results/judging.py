@@ -1,4 +1,4 @@
-"""One comparison of a claim against the rows of results.json: its quantity, its gates, its control, its outcome."""
+"""One comparison of a claim against the rows of results.json: its quantity, its gates, its control, its decision."""
 
 import math
 from dataclasses import dataclass, replace
@@ -6,12 +6,13 @@ from functools import partial
 from typing import Literal
 
 from realfeatures.experiment.claims import WIDELY
-from realfeatures.experiment.measures import Comparison, Gate, Measure
-from realfeatures.results.estimates import Estimate, Measurements, Method
+from realfeatures.experiment.comparisons import Above, Beats, Comparison, Gate, Keeps, Numbers
+from realfeatures.experiment.measurement import Measurement
+from realfeatures.results.estimates import Estimate, Estimates, Method
 from realfeatures.results.statistics.intervals import SEEDS_FOR_T, Interval, Z
 from realfeatures.results.statistics.significance import smallest_level
 
-Outcome = Literal["supports", "contradicts", "undecided", "uncontrolled", "missing"]
+Decision = Literal["supports", "contradicts", "undecided", "uncontrolled", "missing"]
 """uncontrolled: it holds, but the control shows that it would hold of a robust model too, or was not measured."""
 
 NO_COMMON_SEED = "one seed with all its cells"
@@ -23,7 +24,7 @@ class Gated:
 
     gate: Gate
     measured: Interval
-    baseline: Measure | None
+    baseline: Measurement | None
     """The best of the gate's baselines; None for chance."""
     against: Interval
     quantity: Interval
@@ -50,7 +51,8 @@ class Judged:
     """A comparison with its numbers over the seeds that have all of them."""
 
     comparison: Comparison
-    outcome: Outcome
+    chance: float
+    outcome: Decision
     quantity: Interval | None = None
     """The left side of the comparison's inequality."""
     values: tuple[Interval, ...] = ()
@@ -58,7 +60,7 @@ class Judged:
     interval: Method | None = None
     """How the quantity's interval was made within a seed."""
     images: int | None = None
-    """Test images that all measures share, image by image; None: not known, or one measure."""
+    """Test images that all its measurements share, image by image; None: not known, or one measurement."""
     seeds: tuple[int, ...] = ()
     allowance: float = 0.0
     """How far beyond the margin the whole interval must lie."""
@@ -75,20 +77,27 @@ class Judged:
         """The gates that keep it from being judged."""
         return tuple(gate for gate in self.gates if not gate.is_open)
 
+    @property
+    def words(self) -> str:
+        """Its numbers in words, as percent and points with one decimal."""
+        paired = self.images is not None
+        return self.comparison.words(Numbers(self.values, self.quantity, chance=self.chance, paired=paired))
 
-def judge_comparison(comparison: Comparison, measurements: Measurements, *, classes: int) -> Judged:
+
+def judge_comparison(comparison: Comparison, estimates: Estimates, *, classes: int) -> Judged:
     """Return what the numbers say of one comparison.
 
     Args:
         classes: their inverse is chance; 0 where the data set is unknown.
     """
-    missing = _missing(comparison, measurements) if classes else ("the number of classes",)
+    chance = 1 / classes if classes else 0.0
+    missing = _missing(comparison, estimates) if classes else ("the number of classes",)
     if missing:
-        return Judged(comparison=comparison, outcome="missing", missing=missing)
-    chance = 1 / classes
-    estimate = measurements.estimate(comparison, chance=chance)
+        return Judged(comparison=comparison, chance=chance, outcome="missing", missing=missing)
+    estimate = estimates.estimate(comparison, chance=chance)
     judged = Judged(
         comparison=comparison,
+        chance=chance,
         outcome="undecided",
         quantity=estimate.at() if estimate.of_seeds else None,
         values=estimate.values,
@@ -96,8 +105,8 @@ def judge_comparison(comparison: Comparison, measurements: Measurements, *, clas
         images=estimate.images,
         seeds=estimate.seeds,
         allowance=seed_allowance(len(estimate.seeds), varying=comparison.varying),
-        gates=tuple(_gated(gate, measurements, chance) for gate in comparison.gates),
-        control=_controlled(comparison, measurements),
+        gates=tuple(_gated(gate, estimates, chance) for gate in comparison.gates),
+        control=_controlled(comparison, estimates),
     )
     return judged if judged.closed or not estimate.of_seeds else _decided(judged, estimate)
 
@@ -113,35 +122,36 @@ def seed_allowance(seeds: int, *, varying: float = 1.0) -> float:
     return 0.0 if seeds >= SEEDS_FOR_T else WIDELY * math.sqrt(varying / seeds)
 
 
-def _missing(comparison: Comparison, measurements: Measurements) -> tuple[str, ...]:
-    gates = comparison.gates
-    wanted = [*comparison.measures, *(gate.measure for gate in gates)]
-    absent = [str(one) for one in wanted if not measurements.seeds([one])]
+def _missing(comparison: Comparison, estimates: Estimates) -> tuple[str, ...]:
+    seeds, gates = estimates.rows.seeds, comparison.gates
+    wanted = [*comparison.measurements, *(gate.measured for gate in gates)]
+    absent = [str(one) for one in wanted if not seeds([one])]
     for gate in gates:
-        if gate.baselines and not any(measurements.seeds([one]) for one in gate.baselines):
+        if gate.baselines and not any(seeds([one]) for one in gate.baselines):
             absent.append(f"a control without pretraining ({' or '.join(map(str, gate.baselines))})")
     if absent:
         return tuple(dict.fromkeys(absent))
-    common = measurements.seeds(comparison.measures) and all(_baselines(gate, measurements) for gate in gates)
+    common = seeds(comparison.measurements) and all(_baselines(gate, estimates) for gate in gates)
     return () if common else (NO_COMMON_SEED,)
 
 
-def _baselines(gate: Gate, measurements: Measurements) -> list[Measure | None]:
-    """Return the baselines that can be compared with the gate's measure; None is chance."""
+def _baselines(gate: Gate, estimates: Estimates) -> list[Measurement | None]:
+    """Return the baselines that can be compared with what a gate measures; None is chance."""
     if not gate.baselines:
         return [None]
-    return [one for one in gate.baselines if measurements.seeds([gate.measure, one])]
+    return [one for one in gate.baselines if estimates.rows.seeds([gate.measured, one])]
 
 
-def _gated(gate: Gate, measurements: Measurements, chance: float) -> Gated:
-    options = [_against(gate, one, measurements, chance) for one in _baselines(gate, measurements)]
+def _gated(gate: Gate, estimates: Estimates, chance: float) -> Gated:
+    options = [_against(gate, one, estimates, chance) for one in _baselines(gate, estimates)]
     return max(options, key=lambda option: option.against.value)
 
 
-def _against(gate: Gate, baseline: Measure | None, measurements: Measurements, chance: float) -> Gated:
-    above_chance = Comparison(measure=gate.measure)
-    compared = replace(above_chance, reference=baseline, share=1.0, floor="zero") if baseline else above_chance
-    estimate = measurements.estimate(compared, chance=chance)
+def _against(gate: Gate, baseline: Measurement | None, estimates: Estimates, chance: float) -> Gated:
+    compared: Comparison = Above(measured=gate.measured)
+    if baseline is not None:
+        compared = Beats(measured=gate.measured, reference=baseline)
+    estimate = estimates.estimate(compared, chance=chance)
     return Gated(
         gate=gate,
         measured=estimate.values[0],
@@ -152,23 +162,31 @@ def _against(gate: Gate, baseline: Measure | None, measurements: Measurements, c
     )
 
 
-def _controlled(comparison: Comparison, measurements: Measurements) -> Controlled | None:
-    if not comparison.control or not measurements.seeds(comparison.control):
+def _controlled(comparison: Comparison, estimates: Estimates) -> Controlled | None:
+    control = control_of(comparison)
+    if control is None or not estimates.rows.seeds(control.measurements):
         return None
-    attacked, clean = comparison.control
-    kept = Comparison(measure=attacked, reference=clean, share=comparison.share, floor="zero")
-    estimate = measurements.estimate(kept, chance=0.0)
+    estimate = estimates.estimate(control, chance=0.0)
     # One model that withstands shows that the epsilon can be withstood: few seeds need no allowance here either.
     return Controlled(under_attack=estimate.values[0], clean=estimate.values[1], withstands=estimate.at().low > 0)
+
+
+def control_of(comparison: Comparison) -> Keeps | None:
+    """Return what a robust model must keep under the comparison's attack, where it asks that."""
+    if not isinstance(comparison, Keeps) or comparison.control is None:
+        return None
+    attacked, clean = comparison.control
+    return Keeps(measured=attacked, reference=clean, share=comparison.share, floor="zero")
 
 
 def _decided(judged: Judged, estimate: Estimate) -> Judged:
     """Return it with the outcome of its interval, and the levels down to which that would be the same."""
     beyond = [partial(_beyond, judged.comparison, estimate, holds) for holds in (1, -1)]
     supports, contradicts = (smallest_level(one, beyond=judged.allowance) for one in beyond)
-    outcome: Outcome = "undecided"
+    outcome: Decision = "undecided"
     if beyond[0](Z) > judged.allowance:
-        withstood = judged.comparison.control is None or (judged.control is not None and judged.control.withstands)
+        controlled = control_of(judged.comparison) is not None
+        withstood = not controlled or (judged.control is not None and judged.control.withstands)
         outcome = "supports" if withstood else "uncontrolled"
     elif beyond[1](Z) > judged.allowance:
         outcome = "contradicts"

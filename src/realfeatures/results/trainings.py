@@ -1,12 +1,12 @@
-"""A quantity in earlier runs and in this one as two samples of trainings, and whether they differ."""
+"""A measurement in earlier runs and in this one as two samples of trainings, and whether they differ."""
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 from realfeatures.experiment.claims import WIDELY
-from realfeatures.experiment.measures import measurement_text
-from realfeatures.results.earlier import MeasuredRow, NamedRun
+from realfeatures.experiment.measurement import Measurement
+from realfeatures.results.earlier import NamedRun
+from realfeatures.results.rows import Row
 from realfeatures.results.statistics.intervals import SEEDS_FOR_T, Interval, over_seeds
 from realfeatures.results.statistics.significance import (
     FREEDOM_FOR_T,
@@ -26,66 +26,34 @@ RULE = (
 )
 
 
-@dataclass(frozen=True, kw_only=True)
-class Quantity:
-    """What a row measures, whatever its seed."""
-
-    paradigm: str
-    features: str
-    probe_features: str
-    readout: str
-    attack: str
-    norm: str
-    epsilon: float
-    protocol: str
-    metric: str
-
-    def __str__(self) -> str:
-        return measurement_text(
-            paradigm=self.paradigm,
-            features=self.features,
-            probe_features=self.probe_features,
-            readout=self.readout,
-            attack=self.attack,
-            norm=self.norm,
-            epsilon=self.epsilon,
-            protocol=self.protocol,
-        )
-
-
-def quantity_of(row: MeasuredRow) -> Quantity:
-    """Return what a row measures."""
-    return Quantity(**{name: getattr(row, name) for name in Quantity.__dataclass_fields__})
-
-
-Fingerprint = frozenset[tuple[Quantity, int, float, int]]
+Fingerprint = frozenset[tuple[Measurement, int, float, int]]
 """All numbers of a cell, with its seed."""
 
-Sample = Mapping[Fingerprint, MeasuredRow]
-"""The rows of a quantity, one for each training."""
+Trainings = Mapping[Fingerprint, Row]
+"""The rows of a measurement, one for each training."""
 
 
-def samples(runs: Sequence[NamedRun]) -> dict[Quantity, dict[Fingerprint, MeasuredRow]]:
-    """Return the trainings behind each quantity.
+def trainings_of(runs: Sequence[NamedRun]) -> dict[Measurement, dict[Fingerprint, Row]]:
+    """Return the trainings behind each measurement.
 
     Cells whose numbers are all equal at the same seed are one training: of an address that several runs
     found finished, or of one that is new since a comment in the code was edited. They tell nothing of how
     much trainings differ.
     """
-    found: dict[Quantity, dict[Fingerprint, MeasuredRow]] = {}
+    trainings: dict[Measurement, dict[Fingerprint, Row]] = {}
     for run in runs:
-        cells: dict[str, list[MeasuredRow]] = {}
+        cells: dict[str, list[Row]] = {}
         for row in run.results.rows:
             cells.setdefault(row.cell, []).append(row)
         for rows in cells.values():
-            fingerprint = frozenset((quantity_of(row), row.seed, row.value, row.n) for row in rows)
+            fingerprint = frozenset((row.measurement, *_number(row)) for row in rows)
             for row in rows:
-                found.setdefault(quantity_of(row), {})[fingerprint] = row
-    return found
+                trainings.setdefault(row.measurement, {})[fingerprint] = row
+    return trainings
 
 
 class Pair:
-    """A quantity's trainings in earlier runs and those of this run that are not among them.
+    """A measurement's trainings in earlier runs and those of this run that are not among them.
 
     Args:
         before: of all earlier runs that count.
@@ -93,13 +61,13 @@ class Pair:
         after: of this run.
     """
 
-    def __init__(self, before: Sample, newest: Sample, after: Sample) -> None:
+    def __init__(self, before: Trainings, newest: Trainings, after: Trainings) -> None:
         fresh = [row for fingerprint, row in after.items() if fingerprint not in before]
         # Where no training is new, there is one and the same sample on both sides.
         self.before = list(before.values()) if fresh else list(after.values())
         self.after = fresh or list(after.values())
-        numbers = {(row.seed, row.value, row.n) for row in newest.values()}
-        self.equal = not fresh or all((row.seed, row.value, row.n) in numbers for row in fresh)
+        numbers = set(map(_number, newest.values()))
+        self.equal = not fresh or all(_number(row) in numbers for row in fresh)
         addresses = {row.cell for row in before.values()}
         self.anew = bool(fresh) or any(row.cell not in addresses for row in after.values())
 
@@ -119,19 +87,21 @@ class Pair:
         """Return the p-value of both of RULE's tests holding: the larger one (an intersection-union test)."""
         if self.equal:
             return 1.0
-        images = p_of_test_images(_counts(self.before), _counts(self.after), allowance=self.allowance)
+        before, after = ([row.counts for row in side] for side in (self.before, self.after))
+        images = p_of_test_images(before, after, allowance=self.allowance)
         if not self.spread_is_known:
             return images
-        return max(images, p_of_trainings([row.value for row in self.before], [row.value for row in self.after]))
+        values = ([row.value for row in side] for side in (self.before, self.after))
+        return max(images, p_of_trainings(*values))
 
     def intervals(self) -> tuple[Interval, Interval]:
         """Return the mean over the trainings before, and now."""
         return _mean(self.before), _mean(self.after)
 
 
-def _counts(rows: Sequence[MeasuredRow]) -> list[tuple[int, int]]:
-    return [(round(row.value * row.n), row.n) for row in rows]
+def _number(row: Row) -> tuple[int, float, int]:
+    return row.seed, row.value, row.n
 
 
-def _mean(rows: Sequence[MeasuredRow]) -> Interval:
-    return over_seeds([Interval(row.value, row.low, row.high) for row in rows]).clipped()
+def _mean(rows: Sequence[Row]) -> Interval:
+    return over_seeds([row.interval for row in rows]).clipped()

@@ -1,14 +1,15 @@
 """Verdicts on the claims from the rows of results.json, with the numbers that decided."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from realfeatures.experiment.claims import claims_for
-from realfeatures.experiment.measures import Claim, Term, measures_of
-from realfeatures.results.estimates import Measurements
+from realfeatures.experiment.comparisons import Above, Beats, Claim, Comparison, Keeps, KeepsLike, measurements_of
+from realfeatures.results.estimates import Estimates
 from realfeatures.results.flags import Flags
-from realfeatures.results.judging import Gated, Judged, judge_comparison
+from realfeatures.results.judging import Gated, Judged, control_of, judge_comparison
+from realfeatures.results.rows import Rows
 from realfeatures.results.statistics.significance import SIGNIFICANCE, holm
 from realfeatures.results.verdict_words import reasons
 
@@ -37,38 +38,38 @@ class Verdict:
     """As that, adjusted for the number of claims that were tested (Holm)."""
 
 
-def judge_all(rows: Sequence[Mapping[str, Any]], *, classes: int, flags: Flags | None = None) -> list[Verdict]:
+def judge_all(rows: Rows, *, classes: int, flags: Flags | None = None) -> list[Verdict]:
     """Return the verdict on every claim, each of them at 5 % for all that were tested together.
 
     Args:
-        rows: those of results.json.
+        rows: of the run.
         classes: the number of classes, whose inverse is chance; 0 where the data set is unknown.
         flags: the verdicts on single images, where they are at hand: differences are then paired.
     """
-    measurements = Measurements(rows, flags)
-    verdicts = [judge(claim, measurements, classes=classes) for claim in claims_for(rows)]
+    estimates = Estimates(rows, flags)
+    verdicts = [judge(claim, estimates, classes=classes) for claim in claims_for(rows.measured)]
     adjusted = iter(holm([one.p for one in verdicts if one.p is not None]))
     return [one if one.p is None else _corrected(one, next(adjusted)) for one in verdicts]
 
 
-def judge(claim: Claim, measurements: Measurements, *, classes: int) -> Verdict:
+def judge(claim: Claim, estimates: Estimates, *, classes: int) -> Verdict:
     """Return the verdict on one claim alone: all its comparisons must hold, and one that fails contradicts it.
 
     An attack that its control does not withstand supports nothing; other attacks may still decide.
     """
-    judged = tuple(judge_comparison(comparison, measurements, classes=classes) for comparison in claim.comparisons)
+    judged = tuple(judge_comparison(comparison, estimates, classes=classes) for comparison in claim.comparisons)
     missing = (*claim.needs, *dict.fromkeys(name for one in judged for name in one.missing))
     if missing:
         return Verdict(claim, "not tested", (f"not measured: {'; '.join(missing)}",), judged, missing)
     outcomes = {one.outcome for one in judged}
     supports, contradicts = _p_supported(judged), _p_contradicted(judged)
     if "contradicts" in outcomes:
-        return Verdict(claim, "contradicted", reasons(judged, {"contradicts"}, classes), judged, p=contradicts)
+        return Verdict(claim, "contradicted", reasons(judged, {"contradicts"}), judged, p=contradicts)
     if _all_hold(judged):
-        return Verdict(claim, "supported", reasons(judged, outcomes, classes), judged, p=supports)
+        return Verdict(claim, "supported", reasons(judged, outcomes), judged, p=supports)
     single = any(len(one.seeds) == 1 for one in judged)
     verdict = "inconclusive (one seed)" if single else "inconclusive"
-    words = reasons(judged, {"undecided", "uncontrolled"}, classes)
+    words = reasons(judged, {"undecided", "uncontrolled"})
     return Verdict(claim, verdict, words, judged, p=min(supports, contradicts))
 
 
@@ -81,7 +82,7 @@ def _all_hold(judged: Sequence[Judged]) -> bool:
 
 def _has_control(judged: Sequence[Judged], some: Sequence[Judged]) -> bool:
     """Return whether some of the comparisons have a control, where any of all have one."""
-    return any(one.comparison.control for one in some) or not any(one.comparison.control for one in judged)
+    return any(control_of(one.comparison) for one in some) or not any(control_of(one.comparison) for one in judged)
 
 
 def _p_supported(judged: Sequence[Judged]) -> float:
@@ -118,7 +119,7 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
         "source": claim.source,
         "rule": claim.rule,
         "verdict": verdict.verdict,
-        "decided": "; ".join(verdict.reasons) + ".",
+        "reasons": list(verdict.reasons),
         "missing": list(verdict.missing),
         "p": verdict.p,
         "adjusted_p": verdict.adjusted_p,
@@ -127,16 +128,8 @@ def as_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def _comparison_as_json(judged: Judged) -> dict[str, Any]:
-    comparison = judged.comparison
-    like, control = comparison.like, judged.control
     return {
-        "measure": _term_as_json(comparison.measure),
-        "reference": _term_as_json(comparison.reference) if comparison.reference else None,
-        "share": None if like else comparison.share,
-        "like": [asdict(one) for one in like] if like else None,
-        "floor": comparison.floor,
-        "margin": comparison.margin,
-        "side": comparison.side,
+        **_inequality_as_json(judged.comparison),
         "outcome": judged.outcome,
         "quantity": asdict(judged.quantity) if judged.quantity else None,
         "interval": judged.interval,
@@ -146,20 +139,32 @@ def _comparison_as_json(judged: Judged) -> dict[str, Any]:
         "allowance": judged.allowance,
         "seeds": list(judged.seeds),
         "gates": [_gate_as_json(one) for one in judged.gates],
-        "control": asdict(control) if control else None,
+        "control": asdict(judged.control) if judged.control else None,
     }
+
+
+def _inequality_as_json(comparison: Comparison) -> dict[str, Any]:
+    keeps = comparison if isinstance(comparison, Keeps) else None
+    return {
+        "kind": _KINDS[type(comparison)],
+        "terms": [[asdict(one) for one in measurements_of(term)] for term in comparison.terms],
+        "share": keeps.share if keeps else None,
+        "floor": keeps.floor if keeps else None,
+        "margin": comparison.margin,
+        "side": comparison.side,
+    }
+
+
+_KINDS: dict[type[Comparison], str] = {Above: "above", Keeps: "keeps", KeepsLike: "keeps_like", Beats: "beats"}
+"""What results.json calls each kind of comparison."""
 
 
 def _gate_as_json(gated: Gated) -> dict[str, Any]:
     return {
-        "measure": asdict(gated.gate.measure),
+        "measured": asdict(gated.gate.measured),
         "baseline": asdict(gated.baseline) if gated.baseline else None,
         "margin": gated.gate.margin,
         "quantity": asdict(gated.quantity),
         "interval": gated.interval,
         "open": gated.is_open,
     }
-
-
-def _term_as_json(term: Term) -> list[dict[str, Any]]:
-    return [asdict(one) for one in measures_of(term)]

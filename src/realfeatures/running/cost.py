@@ -81,19 +81,19 @@ def estimate(cell: Cell, preset: Preset, info: Sizes) -> Cost:
         case DataConfig():
             return _passes(info.train + info.test, 0.0)
         case MatchingConfig() | TargetedConfig():
-            maker = maker_of(str(cell.labels["features"]), preset)
+            maker = maker_of(str(cell.features), preset)
             return _synthesis(config, forward_flops(_encoder_of(maker, preset), info), info)
         case ProbeConfig():
-            encoder = _encoder_of(cell.labels["paradigm"], preset)
+            encoder = _encoder_of(str(cell.paradigm), preset)
             head = 2.0 * dimension(encoder, info) * info.classes
             fitted = config.views * info.train
             return _passes(fitted, forward_flops(encoder, info)) + _passes(config.epochs * fitted, TRAINING * head)
         case KNNConfig():
-            encoder = _encoder_of(cell.labels["paradigm"], preset)
+            encoder = _encoder_of(str(cell.paradigm), preset)
             similarities = 2.0 * dimension(encoder, info) * info.train
             return _passes(info.train + info.test, forward_flops(encoder, info)) + _passes(info.test, similarities)
         case AttackConfig():
-            return _attack(config, _classifier_flops(cell.labels["paradigm"], preset, info), info)
+            return _attack(config, _classifier_flops(str(cell.paradigm), preset, info), info)
         case TransferConfig():
             return total([_transfer(config, paradigm, preset, info) for paradigm in preset.paradigms])
         case LossCurvesConfig():

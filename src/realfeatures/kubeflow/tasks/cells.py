@@ -12,7 +12,7 @@ from realfeatures.errors import ConfigError
 from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.codec import encode
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.grid import DATA, Cell
+from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.overrides import override, parse_overrides
 from realfeatures.experiment.vocabulary import digest_of
 from realfeatures.running.plan import Plan, check_seeds, make_plan
@@ -35,11 +35,10 @@ class Resolved:
 
 def slot(cell: Cell, seeds: Sequence[int]) -> str:
     """Return a cell's name that no seed changes: `robust/contrastive/encoder`, the second seed's `1/robust/...`."""
-    if cell.key == DATA:
-        return DATA
-    seed = int(cell.labels["run_seed"])
-    name = cell.key.removeprefix(f"seed{seed}/")
-    return name if len(seeds) == 1 else f"{seeds.index(seed)}/{name}"
+    if cell.run_seed is None:
+        return cell.key
+    name = cell.key.removeprefix(f"seed{cell.run_seed}/")
+    return name if len(seeds) == 1 else f"{seeds.index(cell.run_seed)}/{name}"
 
 
 def structure(grid: Sequence[Cell], seeds: Sequence[int]) -> str:

@@ -215,7 +215,7 @@ def _execute(order: Order, *, inputs: Mapping[str, Artifact], output: KFPArtifac
     )
     if store is not None:
         store.checkpoint(result.address).discard()
-    output.metadata.update({**cell.labels, "address": result.address, "kind": result.kind})
+    output.metadata.update({"title": cell.title, "address": result.address, "kind": result.kind})
     return result
 
 

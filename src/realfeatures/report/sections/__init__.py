@@ -15,7 +15,7 @@ from realfeatures.report.sections import (
     usefulness,
 )
 from realfeatures.report.tables import Table
-from realfeatures.results.rows import Results
+from realfeatures.results.rows import Content
 
 ORDER = (
     claims.section,
@@ -32,12 +32,12 @@ ORDER = (
 )
 
 
-def sections(results: Results) -> list[Section]:
+def sections(results: Content) -> list[Section]:
     """Return the sections that a run has: none of an experiment that it did not choose."""
     return [section for build in ORDER if (section := build(results))]
 
 
-def tables(results: Results) -> dict[str, Table]:
+def tables(results: Content) -> dict[str, Table]:
     """Return the tables that have rows by name: a section's first by the section's, such as `robustness`.
 
     The others are named with their heading: `robustness: The sources`.

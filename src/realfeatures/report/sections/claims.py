@@ -4,7 +4,7 @@ from realfeatures.report.section import Part, Section
 from realfeatures.report.tables import Badge, Noted, Sentences, Table
 from realfeatures.results.drift import p_text
 from realfeatures.results.judging import seed_allowance
-from realfeatures.results.rows import Results
+from realfeatures.results.rows import Content
 from realfeatures.results.verdicts import RULE
 
 _WORDS = (
@@ -13,13 +13,13 @@ _WORDS = (
 )
 
 
-def section(results: Results) -> Section:
+def section(results: Content) -> Section:
     """Return the section, which every run has."""
     part = Part(words=(f"{_WORDS} {_allowances()}",), table=table(results))
     return Section("claims", "Claims", "Verdicts on the paper's claims", (part,))
 
 
-def table(results: Results) -> Table:
+def table(results: Content) -> Table:
     """Each claim with its rule, its p-value, its verdict and what decided it."""
     body = [
         (
@@ -28,7 +28,7 @@ def table(results: Results) -> Table:
             p_text(claim["p"]),
             p_text(claim["adjusted_p"]),
             Badge(claim["verdict"]),
-            Sentences(tuple(claim["decided"].split("; "))),
+            Sentences(tuple(claim["reasons"])),
         )
         for claim in results["claims"]
     ]

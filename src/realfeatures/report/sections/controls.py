@@ -1,19 +1,16 @@
 """The controls: other readouts, other timesteps, attacks without labels, nothing learned."""
 
-import re
 from collections.abc import Collection
+from dataclasses import replace
 
-from realfeatures.experiment.vocabulary import UNTRAINED, Control, Experiment, Readout
+from realfeatures.experiment.measurement import CLEAN, Measurement, Threat, matched, probed
+from realfeatures.experiment.names import control_name, threat_name
+from realfeatures.experiment.vocabulary import AUGMENTED, UNTRAINED, Attack, Control, Experiment, Readout
+from realfeatures.report.classifiers import ordered, self_supervised, trained
 from realfeatures.report.section import Part, Section, with_rows
 from realfeatures.report.sections.masking import warnings
-from realfeatures.report.subjects import PARADIGM_ORDER, entries, ordered, probed, self_supervised, trained
-from realfeatures.report.tables import CLEAN, NOT_PLANNED, Entry, Table, Threat, control_name, threat_name
-from realfeatures.results.rows import Lookup, Results, Subject, chosen, subject
-
-AUGMENTED = (Readout.CROP_FLIP, Readout.SIMCLR, Readout.NOISE)
-"""Probes that see `probe_views` augmented copies of each image, whose representations are extracted once."""
-
-_TIMESTEP = re.compile(rf"{Readout.LINEAR_PROBE}_t(\d+)")
+from realfeatures.report.tables import Entry, Table
+from realfeatures.results.rows import NOT_PLANNED, PARADIGM_ORDER, Content, Rows, chosen
 
 _NEIGHBOURS = (
     "If a set's labels could be read off the representation, though not linearly, nearest neighbours would be far above"
@@ -31,11 +28,11 @@ _LABEL_FREE = (
 _NOTHING = "A set on which raw pixels or an untrained encoder do well says little of a trained one."
 
 
-def section(results: Results) -> Section | None:
+def section(results: Content) -> Section | None:
     """Return the section, where a run has the experiment."""
     if not chosen(results, Experiment.CONTROLS):
         return None
-    attacked = warnings(results, Lookup(results).planned(Experiment.CONTROLS))
+    attacked = warnings(results, Rows.of(results).planned(Experiment.CONTROLS))
     parts = with_rows(
         Part("Nearest neighbours", (_NEIGHBOURS,), table=neighbours(results)),
         Part("One view of each image, or several augmented ones", (_VIEWS,), table=probe_views(results)),
@@ -46,97 +43,87 @@ def section(results: Results) -> Section | None:
     return Section("controls", "Controls", "Controls", parts)
 
 
-def neighbours(results: Results) -> Table:
+def neighbours(results: Content) -> Table:
     """Clean accuracy of nearest neighbours on the training set's representations, beside a linear probe.
 
     Where a supervised encoder has no probe, its own head stands there.
     """
-    lookup = Lookup(results)
+    rows = Rows.of(results)
     body = []
-    for one in lookup.planned(Experiment.CONTROLS):
+    for one in rows.planned(Experiment.CONTROLS):
         if one.readout == Readout.KNN:
             linear = probed(one.paradigm, one.features, one.probe_features)
-            if lookup.entry(linear) == NOT_PLANNED:
-                linear = subject(one.paradigm, one.features, one.probe_features)
-            numbers = lookup.entry(linear), lookup.entry(one)
+            if rows.entry(linear) == NOT_PLANNED:
+                linear = replace(linear, readout=linear.usual_readout)
+            numbers = rows.entry(linear), rows.entry(one)
             body.append((one.paradigm, one.features, one.probe_features, control_name(linear.readout), *numbers))
     columns = ("paradigm", "encoder on", "fitted to", "classifier", "its accuracy", "nearest neighbours")
     return Table(columns, ordered(body), stubs=4)
 
 
-def probe_views(results: Results) -> Table:
+def probe_views(results: Content) -> Table:
     """Clean accuracy of a probe on one view of each image, beside probes on several augmented ones."""
-    lookup = Lookup(results)
+    rows = Rows.of(results)
     body: dict[tuple[str, str], tuple[Entry, ...]] = {}
-    for one in self_supervised(lookup.planned(Experiment.E4)):
-        plain = subject(one.paradigm, one.features)
-        augmented = (subject(one.paradigm, one.features, readout=readout) for readout in AUGMENTED)
-        body[one.paradigm, one.features] = (lookup.entry(plain), *(lookup.entry(other) for other in augmented))
+    for one in self_supervised(rows.planned(Experiment.E4)):
+        plain = matched(one.paradigm, one.features)
+        augmented = (matched(one.paradigm, one.features, readout=readout) for readout in AUGMENTED)
+        body[one.paradigm, one.features] = (rows.entry(plain), *(rows.entry(other) for other in augmented))
     columns = ("paradigm", "features", "one view", *(f"augmented: {control_name(one)}" for one in AUGMENTED))
     return Table(columns, ordered((*names, *numbers) for names, numbers in body.items()), stubs=2)
 
 
-def timesteps(results: Results) -> Table:
+def timesteps(results: Content) -> Table:
     """Clean accuracy of a linear probe by the timestep that the diffusion encoder is read at."""
-    lookup = Lookup(results)
-    swept = [one for one in lookup.planned(Experiment.CONTROLS) if timestep_of(one) is not None]
-    steps = sorted({step for one in swept if (step := timestep_of(one)) is not None})
-    pairs = dict.fromkeys((one.paradigm, one.features, one.probe_features) for one in swept)
+    rows = Rows.of(results)
+    swept = [one for one in rows.planned(Experiment.CONTROLS) if one.timestep is not None]
+    steps = sorted({one.timestep for one in swept if one.timestep is not None})
     body = [
         (
-            *pair,
-            lookup.entry(subject(*pair)),
-            *(lookup.entry(subject(*pair, readout=f"{Readout.LINEAR_PROBE}_t{step}")) for step in steps),
+            *(one.paradigm, one.features, one.probe_features),
+            *(rows.entry(replace(one, timestep=step)) for step in (None, *steps)),
         )
-        for pair in pairs
+        for one in dict.fromkeys(replace(one, timestep=None) for one in swept)
     ]
     usual = results["preset"]["config"]["diffusion"]["timestep"]
     columns = ("paradigm", "encoder on", "probe on", f"t = {usual}, as elsewhere", *(f"t = {step}" for step in steps))
     return Table(columns, ordered(body), stubs=3)
 
 
-def label_free(results: Results) -> Table:
+def label_free(results: Content) -> Table:
     """Accuracy under an attack on the representation alone, beside the attack on the loss."""
-    lookup = Lookup(results)
-    subjects = [
-        one
-        for one in trained(lookup.planned(Experiment.CONTROLS))
-        if lookup.label_free(one) and timestep_of(one) is None
+    rows = Rows.of(results)
+    classifiers = [
+        one for one in trained(rows.planned(Experiment.CONTROLS)) if rows.label_free(one) and one.timestep is None
     ]
-    free = sorted({threat for one in subjects for threat in lookup.label_free(one)})
-    balls = {threat[1:] for threat in free}
-    usual = [threat for threat in lookup.threats(subjects) if threat == CLEAN or _is_pgd(threat, balls)]
+    free = sorted({threat for one in classifiers for threat in rows.label_free(one)})
+    balls = {(threat.norm, threat.epsilon) for threat in free}
+    usual = [threat for threat in rows.threats(classifiers) if threat == CLEAN or _is_pgd(threat, balls)]
     threats = [*usual, *free]
-    body = [(one.paradigm, one.features, *entries(lookup, one, threats)) for one in subjects]
+    body = [(one.paradigm, one.features, *rows.entries(one, threats)) for one in classifiers]
     return Table(("paradigm", "features", *map(threat_name, threats)), ordered(body), stubs=2)
 
 
-def nothing_learned(results: Results) -> Table:
+def nothing_learned(results: Content) -> Table:
     """Accuracy of raw pixels and of untrained encoders, by the set that their probe was fitted to."""
-    lookup = Lookup(results)
-    subjects = [one for one in _all_planned(lookup) if one.paradigm == Control.PIXELS or one.features == UNTRAINED]
-    subjects.sort(key=lambda one: PARADIGM_ORDER.index(one.paradigm))  # stable: the sets keep the grid's order
-    threats = lookup.threats(subjects)
+    rows = Rows.of(results)
+    classifiers = [one for one in _all_planned(rows) if one.paradigm == Control.PIXELS or one.features == UNTRAINED]
+    classifiers.sort(key=lambda one: PARADIGM_ORDER.index(one.paradigm))  # stable: the sets keep the grid's order
+    threats = rows.threats(classifiers)
     body = [
         (
             control_name(Control.PIXELS) if one.paradigm == Control.PIXELS else f"{one.paradigm}, untrained",
             one.probe_features,
-            *entries(lookup, one, threats),
+            *rows.entries(one, threats),
         )
-        for one in subjects
+        for one in classifiers
     ]
     return Table(("control", "probe fitted to", *map(threat_name, threats)), tuple(body), stubs=2)
 
 
-def timestep_of(one: Subject) -> int | None:
-    """Return the timestep that a subject's diffusion encoder is read at, or None where it is the usual one."""
-    found = _TIMESTEP.fullmatch(one.readout)
-    return int(found[1]) if found else None
-
-
 def _is_pgd(threat: Threat, balls: Collection[tuple[str, float]]) -> bool:
-    return threat[0] == "pgd" and threat[1:] in balls
+    return threat.attack == Attack.PGD and (threat.norm, threat.epsilon) in balls
 
 
-def _all_planned(lookup: Lookup) -> list[Subject]:
-    return list(dict.fromkeys(one for experiment in Experiment for one in lookup.planned(experiment)))
+def _all_planned(rows: Rows) -> list[Measurement]:
+    return list(dict.fromkeys(one for experiment in Experiment for one in rows.planned(experiment)))

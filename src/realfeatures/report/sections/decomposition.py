@@ -3,16 +3,23 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-from realfeatures.experiment.experiments import NONE
-from realfeatures.experiment.vocabulary import UNTRAINED, Control, Experiment
+from realfeatures.experiment.measurement import probed
+from realfeatures.experiment.names import control_name, interval_text
+from realfeatures.experiment.vocabulary import NONE, UNTRAINED, Control, Experiment, Features
 from realfeatures.report.section import Part, Section
-from realfeatures.report.subjects import FEATURES_ORDER, NATURAL, paradigms_of, probed
-from realfeatures.report.tables import Accuracy, Entry, Table, control_name, interval_text
-from realfeatures.results.rows import Lookup, Results, Subject, chosen, in_order
+from realfeatures.report.tables import Entry, Table
+from realfeatures.results.contrasts import BOTH, DIFFERENCE, ENCODER, PROBE, crafted_sets
+from realfeatures.results.rows import (
+    FEATURES_ORDER,
+    Accuracy,
+    Content,
+    Rows,
+    chosen,
+    in_order,
+    paradigms_of,
+    probe_sets,
+)
 from realfeatures.results.statistics.intervals import Interval
-
-ENCODER, PROBE, BOTH, DIFFERENCE = "encoder", "probe", "both", "encoder_minus_probe"
-"""What a contrast of results.json changes; the last: what an encoder loses more than a probe."""
 
 Contrast = Mapping[str, Any]
 
@@ -60,7 +67,7 @@ _NOTE = (
 )
 
 
-def section(results: Results) -> Section | None:
+def section(results: Content) -> Section | None:
     """Return the section, where a run has the experiment."""
     if not chosen(results, Experiment.DECOMPOSITION):
         return None
@@ -71,33 +78,33 @@ def section(results: Results) -> Section | None:
     return Section("decomposition", "Encoder or labels?", "Encoder or labels: what loses the accuracy?", parts)
 
 
-def table(results: Results) -> Table:
+def table(results: Content) -> Table:
     """Clean accuracy of a linear probe by what the encoder was trained on and what the probe was fitted to."""
-    lookup = Lookup(results)
-    planned = lookup.planned(Experiment.DECOMPOSITION)
-    probes = _probe_sets(planned)
+    rows = Rows.of(results)
+    planned = rows.planned(Experiment.DECOMPOSITION)
+    probes = probe_sets(planned)
     body: list[tuple[Entry, ...]] = []
     for paradigm in paradigms_of(planned):
         encoders = in_order((one.features for one in planned if one.paradigm == paradigm), _ENCODERS)
         body += [
-            (paradigm, _encoder_name(encoder), *(lookup.entry(probed(paradigm, encoder, probe)) for probe in probes))
+            (paradigm, _encoder_name(encoder), *(rows.entry(probed(paradigm, encoder, probe)) for probe in probes))
             for encoder in encoders
         ]
-    pixels = [lookup.entry(probed(Control.PIXELS, NONE, probe)) for probe in probes]
+    pixels = [rows.entry(probed(Control.PIXELS, NONE, probe)) for probe in probes]
     if any(one.paradigm == Control.PIXELS for one in planned):
         body.append((control_name(Control.PIXELS), "", *pixels))
     return Table(("paradigm", "encoder on", *(f"probe on {probe}" for probe in probes)), tuple(body), stubs=2)
 
 
-def losses(results: Results) -> Table:
+def losses(results: Content) -> Table:
     """What a paradigm loses against natural images with encoder, probe or both on a crafted set; which loses more."""
-    lookup, found = Lookup(results), _contrasts(results)
-    planned = lookup.planned(Experiment.DECOMPOSITION)
+    rows, found = Rows.of(results), _contrasts(results)
+    planned = rows.planned(Experiment.DECOMPOSITION)
     body: list[tuple[Entry, ...]] = []
     for paradigm in paradigms_of(planned):
         for features in crafted_sets(planned):
             ones = [found.get((paradigm, features, changed)) for changed in _MIXED]
-            lost = [None if one is None else _accuracy(lookup, one) for one in ones]
+            lost = [None if one is None else _accuracy(rows, one) for one in ones]
             methods = dict.fromkeys(_METHODS[one["interval"]] for one in ones if one)
             body.append((paradigm, features, *lost, " and ".join(methods)))
     lost_with = (f"lost with {changed} on X" for changed in (ENCODER, PROBE, BOTH))
@@ -105,16 +112,11 @@ def losses(results: Results) -> Table:
     return Table(columns, tuple(body), stubs=2, words=1)
 
 
-def answers(results: Results) -> list[Answer]:
+def answers(results: Content) -> list[Answer]:
     """Return an answer for each crafted set of the experiment, as far as its mixed cells were measured."""
-    planned = Lookup(results).planned(Experiment.DECOMPOSITION)
+    planned = Rows.of(results).planned(Experiment.DECOMPOSITION)
     found = _contrasts(results)
     return [_answer(found, features, paradigms_of(planned)) for features in crafted_sets(planned)]
-
-
-def crafted_sets(planned: Sequence[Subject]) -> list[str]:
-    """Return the sets of the decomposition but the natural one, in the usual order."""
-    return [features for features in _probe_sets(planned) if features != NATURAL]
 
 
 def _answer(found: Mapping[tuple[str, str, str], Contrast], features: str, paradigms: Sequence[str]) -> Answer:
@@ -152,23 +154,19 @@ def _summary(features: str, blamed: Mapping[str, Sequence[str]]) -> str:
     return f"With {features}: {'; '.join(parts)}." if parts else f"With {features}: not measured."
 
 
-def _probe_sets(planned: Sequence[Subject]) -> list[str]:
-    return in_order((one.probe_features for one in planned), FEATURES_ORDER)
-
-
 def _encoder_name(features: str) -> str:
     return "nothing (untrained)" if features == UNTRAINED else features
 
 
-def _contrasts(results: Results) -> dict[tuple[str, str, str], Contrast]:
+def _contrasts(results: Content) -> dict[tuple[str, str, str], Contrast]:
     return {(one["paradigm"], one["features"], one["changed"]): one for one in results["decomposition"]}
 
 
-def _accuracy(lookup: Lookup, one: Contrast) -> Accuracy:
+def _accuracy(rows: Rows, one: Contrast) -> Accuracy:
     """Return a contrast for a table, with the cells of what was changed."""
-    sets = NATURAL, one["features"]
+    sets = Features.NATURAL, one["features"]
     changed = [probed(one["paradigm"], sets[encoder], sets[probe]) for encoder, probe in _MIXED[one["changed"]]]
-    measured = filter(None, map(lookup.accuracy, changed))
+    measured = filter(None, map(rows.accuracy, changed))
     cells = tuple(cell for accuracy in measured for cell in accuracy.cells)
     return Accuracy(_interval(one), one["n"], len(one["seeds"]), cells)
 

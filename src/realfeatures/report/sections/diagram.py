@@ -4,12 +4,12 @@ import html
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-from realfeatures.experiment.experiments import NONE
+from realfeatures.experiment.about import Role
 from realfeatures.experiment.grid import Cell
-from realfeatures.experiment.vocabulary import Paradigm
+from realfeatures.experiment.vocabulary import NONE, Paradigm
 from realfeatures.report.section import Part, Section
 from realfeatures.report.tables import Table, duration
-from realfeatures.results.build import Experiment
+from realfeatures.results.records import Records
 
 WIDTH, HEIGHT, GAP = 148, 46, 14
 """Size of a box and the space between two boxes, in the picture's own units."""
@@ -53,22 +53,22 @@ class Group:
     y: float = 0.0
 
 
-def section(experiment: Experiment) -> Section:
+def section(records: Records) -> Section:
     """Return the section; a box's bar in its picture is its share of all the time."""
-    seconds = sum(float(done.run.get("seconds") or 0.0) for done in experiment.finished.values())
+    seconds = sum(float(done.run.get("seconds") or 0.0) for done in records.finished.values())
     part = Part(
-        words=(f"{len(experiment.grid)} cells took {duration(seconds)} of one process in all.",),
-        figure=lambda: diagram(experiment),
+        words=(f"{len(records.grid)} cells took {duration(seconds)} of one process in all.",),
+        figure=lambda: diagram(records),
         caption=_CAPTION,
-        table=stage_times(experiment),
+        table=stage_times(records),
         folded="All stages",
     )
     return Section("cells", "Cells and times", "Cells and times", (part,))
 
 
-def diagram(experiment: Experiment) -> str:
+def diagram(records: Records) -> str:
     """Return the grid as an <svg> element; a box's bar is its share of all the time."""
-    groups = _groups(experiment)
+    groups = _groups(records)
     rows = _place(groups.values())
     total = sum(group.seconds for group in groups.values())
     width, height = COLUMN * (len(COLUMNS) - 1) + WIDTH + 4, TOP + rows * (HEIGHT + GAP)
@@ -84,22 +84,22 @@ def diagram(experiment: Experiment) -> str:
     return "\n".join(parts)
 
 
-def stage_times(experiment: Experiment) -> Table:
+def stage_times(records: Records) -> Table:
     """For each column of the picture, its number of cells and their time."""
-    found = _groups(experiment).values()
+    found = _groups(records).values()
     columns = [(name, [group for group in found if group.column == i]) for i, name in enumerate(COLUMNS)]
     body = [(name, str(sum(g.cells for g in them)), duration(sum(g.seconds for g in them))) for name, them in columns]
     return Table(("stage", "cells", "time"), tuple(body))
 
 
-def _groups(experiment: Experiment) -> dict[tuple[int, str], Group]:
-    sources = {key for cell in experiment.grid for port, key in cell.inputs.items() if port == "source"}
-    places = {cell.key: _place_of(cell, sources) for cell in experiment.grid}
+def _groups(records: Records) -> dict[tuple[int, str], Group]:
+    sources = {key for cell in records.grid for port, key in cell.inputs.items() if port == "source"}
+    places = {cell.key: _place_of(cell, sources) for cell in records.grid}
     groups: dict[tuple[int, str], Group] = {}
-    for cell in experiment.grid:
+    for cell in records.grid:
         place = places[cell.key]
         group = groups.setdefault(place, Group(*place))
-        found = experiment.finished.get(cell.key)
+        found = records.finished.get(cell.key)
         group.cells += 1
         group.done += found is not None
         group.seconds += float(found.run.get("seconds") or 0.0) if found else 0.0
@@ -109,14 +109,14 @@ def _groups(experiment: Experiment) -> dict[tuple[int, str], Group]:
 
 
 def _place_of(cell: Cell, sources: set[str]) -> tuple[int, str]:
-    role, features = str(cell.labels["role"]), str(cell.labels.get("features", NONE))
-    if role == "data":
+    features = cell.features or NONE
+    if cell.role is Role.DATA:
         return 0, "natural"
     if cell.key in sources:
-        return 1, f"{cell.labels['paradigm']}"
-    if role == "images":
+        return 1, str(cell.paradigm)
+    if cell.role is Role.IMAGES:
         return 2, features
-    column = {"encoder": 3, "probe": 4, "source": 1}.get(role, 5)
+    column = {Role.ENCODER: 3, Role.PROBE: 4, Role.SOURCE: 1}.get(cell.role, 5)
     return column, "raw pixels" if features == NONE else features
 
 

@@ -69,7 +69,7 @@ def broken(drift: Drift) -> Table:
     """Each number that differs from an earlier one at the same address."""
     body = [
         (
-            str(one.quantity),
+            str(one.measurement),
             str(one.seed),
             f"{100 * one.before:.2f}",
             f"{100 * one.after:.2f}",
@@ -87,7 +87,7 @@ def moved(rows: Iterable[Moved]) -> Table:
     """Numbers before and now with their difference, its adjusted p-value and the trainings behind them."""
     body = [
         (
-            str(one.quantity),
+            str(one.measurement),
             one.before,
             one.after,
             one.difference,

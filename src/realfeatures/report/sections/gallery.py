@@ -10,12 +10,13 @@ from statistics import fmean
 import numpy as np
 from numpy.typing import NDArray
 
+from realfeatures.experiment.about import Role
 from realfeatures.experiment.grid import images_key
 from realfeatures.experiment.vocabulary import Features
 from realfeatures.report.rendering import environment
 from realfeatures.report.section import Part, Section
 from realfeatures.report.tables import Table
-from realfeatures.results.build import Experiment
+from realfeatures.results.records import Records
 
 COUNT = 10
 """Images of each set; ten of 64 x 64 pixels in eleven sets are below a megabyte and a half."""
@@ -56,26 +57,26 @@ class Strip:
     pictures: tuple[Picture, ...]
 
 
-def section(experiment: Experiment) -> Section | None:
+def section(records: Records) -> Section | None:
     """Return the section, where any set has been made; the pictures are on the page alone."""
     parts = []
-    if strips := gallery(experiment):
+    if strips := gallery(records):
         words = (
-            f"The first training images of each set (seed {experiment.seeds[0]}), in the same order, with the label"
+            f"The first training images of each set (seed {records.seeds[0]}), in the same order, with the label"
             " that the set gives them."
         )
         page = environment(escape=True).get_template("gallery.html.jinja")
         parts.append(Part(words=(words,), figure=lambda: page.render(strips=strips)))
-    if (made := synthesis(experiment)).rows:
+    if (made := synthesis(records)).rows:
         parts.append(Part(title="How well the synthesis reached its aim", table=made, note=_NOTE))
     return Section("sets", "Image sets", "The image sets", tuple(parts)) if parts else None
 
 
-def synthesis(experiment: Experiment) -> Table:
+def synthesis(records: Records) -> Table:
     """How well the crafted sets came out, each figure averaged over the seeds."""
     found: dict[str, dict[str, list[float]]] = {}
-    for cell, done in experiment.with_role("images"):
-        figures = found.setdefault(str(cell.labels["features"]), {})
+    for cell, done in records.with_role(Role.IMAGES):
+        figures = found.setdefault(str(cell.features), {})
         for name, value in done.record.get("synthesis", {}).items():
             figures.setdefault(name, []).append(float(value))
     known = {name: place for place, name in enumerate(SYNTHESIS_ORDER)}
@@ -87,15 +88,15 @@ def synthesis(experiment: Experiment) -> Table:
     return Table(("set", *(name.replace("_", " ") for name in names)), tuple(body))
 
 
-def gallery(experiment: Experiment) -> list[Strip]:
+def gallery(records: Records) -> list[Strip]:
     """Return the first training images of each set of the first seed, in the same order."""
     strips = []
     for features in Features:
-        found = experiment.finished.get(images_key(experiment.seeds[0], features))
+        found = records.finished.get(images_key(records.seeds[0], features))
         path = found.folder / "train.safetensors" if found else None
         # A report made from records alone, as on Kubeflow, may lack some sets' pixels.
         if path is not None and path.exists():
-            strips.append(Strip(features, tuple(_pictures(path, experiment.classes))))
+            strips.append(Strip(features, tuple(_pictures(path, records.classes))))
     return strips
 
 

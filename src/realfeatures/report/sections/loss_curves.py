@@ -4,10 +4,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from realfeatures.experiment.about import Role
+from realfeatures.experiment.names import ball_name, percent
 from realfeatures.report.drawing import GREY, draw_svg, legend
 from realfeatures.report.section import Part
-from realfeatures.report.tables import Entry, Table, ball_name, percent
-from realfeatures.results.rows import Results, planned_of
+from realfeatures.report.tables import Entry, Table
+from realfeatures.results.rows import Content, planned_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -39,7 +41,7 @@ _CAPTION = (
 )
 
 
-def part(results: Results) -> Part:
+def part(results: Content) -> Part:
     """Return the part of E5's section."""
     return Part(
         title="Attack one loss, watch the other",
@@ -51,7 +53,7 @@ def part(results: Results) -> Part:
     )
 
 
-def curves(results: Results) -> str:
+def curves(results: Content) -> str:
     """Return both losses and the accuracy over an attack's steps: a column for the loss attacked, a line a setting."""
     groups = _groups(results)
     settings = list(dict.fromkeys(setting for setting, _ in groups))
@@ -70,7 +72,7 @@ def curves(results: Results) -> str:
     return draw_svg(draw, size=(9.6, 0.5 + 2.7 * len(settings)), title=text)
 
 
-def table(results: Results) -> Table:
+def table(results: Content) -> Table:
     """Both losses and the accuracy before the attack and after its last step, averaged over the seeds."""
     body: list[tuple[Entry, ...]] = []
     for (setting, attacked), curves in _groups(results).items():
@@ -79,13 +81,13 @@ def table(results: Results) -> Table:
         sizes = f"{curves[0]['n']:,}, {len(curves)}"
         body.append((f"{setting[0]} on {_ball(setting)}", LOSSES[attacked][0], *changes, accuracy, sizes))
     measured = {(one["paradigm"], one["features"]) for one in results["loss_curves"]}
-    missing = [one for one in planned_of(results, "loss_curves", "paradigm", "features") if one not in measured]
+    missing = [one for one in planned_of(results, Role.LOSS_CURVES) if one not in measured]
     body += [(f"{paradigm} on {features}", "both", None, None, None, None) for paradigm, features in missing]
     columns = ("encoder and attack", "attacked", "InfoNCE", "cross-entropy", "accuracy, %", "images, seeds")
     return Table(columns, tuple(body), stubs=2)
 
 
-def _groups(results: Results) -> dict[tuple[Setting, str], list[Curve]]:
+def _groups(results: Content) -> dict[tuple[Setting, str], list[Curve]]:
     found: dict[tuple[Setting, str], list[Curve]] = {}
     for one in results["loss_curves"]:
         setting = (one["paradigm"], one["features"], one["norm"], float(one["epsilon"]))

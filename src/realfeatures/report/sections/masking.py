@@ -4,11 +4,13 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from realfeatures.experiment.about import Role
 from realfeatures.experiment.address import SHOWN_DIGITS
+from realfeatures.experiment.measurement import Measurement, Threat
+from realfeatures.experiment.names import control_name, threat_name
 from realfeatures.report.section import Part, Section
-from realfeatures.report.tables import control_name, threat_name
-from realfeatures.results.build import Experiment
-from realfeatures.results.rows import Results, Subject, subject_of
+from realfeatures.results.records import Records
+from realfeatures.results.rows import Content
 
 CHECKS = {
     "zero_gradient": "the loss of a correctly classified image has a gradient of exactly zero",
@@ -25,7 +27,7 @@ CHECKS = {
 class Suspicion:
     """A check that found something."""
 
-    subject: Subject
+    read: Measurement
     seed: int
     cell: str
     check: str
@@ -34,7 +36,7 @@ class Suspicion:
     @property
     def text(self) -> str:
         """The classifier, the check and its meaning in one sentence."""
-        one = self.subject
+        one = self.read
         fitted = "" if one.matched else f" → {one.probe_features}"
         how = f"{control_name(one.readout)}, started at {one.protocol}, seed {self.seed}"
         meaning = CHECKS.get(self.check.split()[-1], "a check that this version does not know")
@@ -46,7 +48,7 @@ class Suspicion:
         return ", ".join(f"{name} {value:.4g}" for name, value in self.details.items())
 
 
-def section(results: Results) -> Section | None:
+def section(results: Content) -> Section | None:
     """Return the section, where gradients were checked."""
     if not results["masking"]:
         return None
@@ -62,18 +64,18 @@ def section(results: Results) -> Section | None:
     return Section("masking", "Gradient masking", "Do the attacks' gradients tell the truth?", (part,))
 
 
-def autoattack(experiment: Experiment) -> Section | None:
+def autoattack(records: Records) -> Section | None:
     """Return AutoAttack's own sanity checks, where it ran."""
     measured = [
         (cell.key, one)
-        for cell, found in experiment.with_role("attack")
+        for cell, found in records.with_role(Role.ATTACK)
         for one in found.record["measurements"]
         if one["attack"] == "autoattack"
     ]
     if not measured:
         return None
     flags = tuple(
-        f"{key}, {threat_name((one['attack'], one['norm'], one['epsilon']))}: {check}"
+        f"{key}, {threat_name(Threat(one['attack'], one['norm'], one['epsilon']))}: {check}"
         for key, one in measured
         for check, raised in one.get("details", {}).get("checks", {}).items()
         if raised
@@ -85,17 +87,17 @@ def autoattack(experiment: Experiment) -> Section | None:
     return Section("autoattack", "AutoAttack", "AutoAttack's sanity checks", (part,))
 
 
-def suspicions(results: Results) -> list[Suspicion]:
+def suspicions(results: Content) -> list[Suspicion]:
     """Return every gradient-masking check that found something."""
     return [
-        Suspicion(subject_of(one), one["seed"], one["cell"], check, one["details"])
+        Suspicion(Measurement.of(one["measurement"]), one["seed"], one["cell"], check, one["details"])
         for one in results["masking"]
         for check, raised in one["checks"].items()
         if raised
     ]
 
 
-def warnings(results: Results, subjects: Collection[Subject]) -> tuple[str, ...]:
-    """Return what to say beside a table of some subjects: one sentence for each that a check suspects."""
-    chosen = set(subjects)
-    return tuple(one.text for one in suspicions(results) if one.subject in chosen)
+def warnings(results: Content, classifiers: Collection[Measurement]) -> tuple[str, ...]:
+    """Return what to say beside a table of some classifiers: one sentence for each that a check suspects."""
+    chosen = set(classifiers)
+    return tuple(one.text for one in suspicions(results) if one.read in chosen)

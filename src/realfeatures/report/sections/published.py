@@ -5,9 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from realfeatures.experiment.measurement import Threat, matched
+from realfeatures.experiment.names import threat_name
 from realfeatures.report.section import Part, Section
-from realfeatures.report.tables import Entry, Table, threat_name
-from realfeatures.results.rows import Lookup, Results, subject
+from realfeatures.report.tables import Entry, Table
+from realfeatures.results.rows import Content, Rows
 
 FILE = Path(__file__).parent / "published.json"
 
@@ -15,7 +17,7 @@ CIFAR10 = frozenset(("airplane", "automobile", "bird", "cat", "deer", "dog", "fr
 """Its classes: a copy of it in a folder is known by them."""
 
 
-def section(results: Results) -> Section | None:
+def section(results: Content) -> Section | None:
     """Return the section, where there are published numbers of the same data."""
     if not is_cifar10(results):
         return None
@@ -29,22 +31,22 @@ def section(results: Results) -> Section | None:
     return Section("published", "Published numbers", "Beside published numbers", (part,))
 
 
-def table(results: Results) -> Table:
+def table(results: Content) -> Table:
     """Return each published number with ours, its source and its protocol."""
-    lookup = Lookup(results)
-    body = [_line(one, lookup) for one in json.loads(FILE.read_bytes())]
+    rows = Rows.of(results)
+    body = [_line(one, rows) for one in json.loads(FILE.read_bytes())]
     return Table(("what", "attack", "published", "here", "source", "its protocol"), tuple(body), stubs=2, words=2)
 
 
-def is_cifar10(results: Results) -> bool:
+def is_cifar10(results: Content) -> bool:
     """Return whether a run's data are CIFAR-10, or a copy of it."""
     return results["preset"]["config"]["data"]["source"] == "cifar10" or set(results["data"]["classes"]) == CIFAR10
 
 
-def _line(one: Mapping[str, Any], lookup: Lookup) -> tuple[Entry, ...]:
-    threat = (one["attack"], one["norm"], float(one["epsilon"]))
+def _line(one: Mapping[str, Any], rows: Rows) -> tuple[Entry, ...]:
+    threat = Threat(one["attack"], one["norm"], float(one["epsilon"]))
     comparable = one["unit"] == "accuracy"
-    ours = lookup.accuracy(subject(one["paradigm"], one["features"]), threat) if comparable else None
+    ours = rows.accuracy(matched(one["paradigm"], one["features"]).under(*threat)) if comparable else None
     attack = threat_name(threat) if comparable else ""
     return one["what"], attack, _value(one), ours, one["source"], one["protocol"]
 

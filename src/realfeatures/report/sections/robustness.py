@@ -1,23 +1,19 @@
 """E2: what remains under attack?"""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from realfeatures.experiment.about import Role
+from realfeatures.experiment.measurement import CLEAN, Measurement, matched
+from realfeatures.experiment.names import control_name, epsilon_name, threat_name
 from realfeatures.experiment.vocabulary import ADVERSARIAL, STANDARD, Experiment, Features, Paradigm, Protocol
+from realfeatures.report.classifiers import features_of, ordered, trained
 from realfeatures.report.drawing import GREY, MARKERS, colour_of, draw_svg, figure_width, legend, percent_axis
 from realfeatures.report.section import Part, Section
 from realfeatures.report.sections.masking import warnings
-from realfeatures.report.subjects import (
-    FEATURES_ORDER,
-    NATURAL,
-    entries,
-    features_of,
-    ordered,
-    paradigms_of,
-    trained,
-)
-from realfeatures.report.tables import CLEAN, Table, control_name, epsilon_name, threat_name
-from realfeatures.results.rows import Lookup, Results, Subject, chosen, in_order, subject
+from realfeatures.report.tables import Table
+from realfeatures.results.rows import FEATURES_ORDER, NOT_PLANNED, Content, Rows, chosen, in_order, paradigms_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -38,7 +34,7 @@ _SOURCES = (
 )
 
 
-def section(results: Results) -> Section | None:
+def section(results: Content) -> Section | None:
     """Return the section, where a run has the experiment."""
     if not chosen(results, Experiment.E2):
         return None
@@ -55,70 +51,71 @@ def section(results: Results) -> Section | None:
     return Section("robustness", "Robustness", "E2 · Robustness: what remains under attack?", tuple(parts))
 
 
-def _protocols(results: Results) -> Iterator[Part]:
+def _protocols(results: Content) -> Iterator[Part]:
     for protocol, (title, text) in _STARTS.items():
-        if subjects := _started_at(Lookup(results), protocol):
+        if classifiers := _started_at(Rows.of(results), protocol):
             yield Part(
                 title=title,
                 words=(text,),
-                figure=lambda protocol=protocol: curves(results, protocol),  # type: ignore[misc]
+                figure=partial(curves, results, protocol),
                 caption=_CAPTION,
-                warnings=warnings(results, subjects),
+                warnings=warnings(results, classifiers),
                 table=table(results, protocol),
             )
 
 
-def _started_at(lookup: Lookup, protocol: str) -> list[Subject]:
-    return [one for one in trained(lookup.planned(Experiment.E2)) if one.protocol == protocol]
+def _started_at(rows: Rows, protocol: str) -> list[Measurement]:
+    return [one for one in trained(rows.planned(Experiment.E2)) if one.protocol == protocol]
 
 
-def table(results: Results, protocol: str) -> Table:
+def table(results: Content, protocol: str) -> Table:
     """Accuracy of each matched cell under each attack, started from the images of a protocol."""
-    lookup = Lookup(results)
-    subjects = _started_at(lookup, protocol)
-    threats = lookup.threats(subjects)
-    body = [(one.paradigm, one.features, *entries(lookup, one, threats)) for one in subjects]
+    rows = Rows.of(results)
+    classifiers = _started_at(rows, protocol)
+    threats = rows.threats(classifiers)
+    body = [(one.paradigm, one.features, *rows.entries(one, threats)) for one in classifiers]
     return Table(("paradigm", "features", *map(threat_name, threats)), ordered(body), stubs=2)
 
 
-def sources(results: Results) -> Table:
+def sources(results: Content) -> Table:
     """Accuracy under each attack of the models whose features the crafted sets copy."""
-    lookup = Lookup(results)
+    rows = Rows.of(results)
     made = _made_with(results)
-    models = {source: subject(source, NATURAL) for source in in_order(made, (ADVERSARIAL, STANDARD, *Paradigm))}
-    threats = lookup.threats(models.values())
-    body = [
-        (control_name(source), ", ".join(made[source]), *entries(lookup, model, threats))
-        for source, model in models.items()
-    ]
+    names = in_order(made, (ADVERSARIAL, STANDARD, *Paradigm))
+    # A classifier from outside is not attacked.
+    models = {name: matched(name, Features.NATURAL) for name in names if name != STANDARD}
+    threats = rows.threats(models.values())
+    numbers = {name: rows.entries(model, threats) for name, model in models.items()}
+    unplanned = [NOT_PLANNED] * len(threats)
+    body = [(control_name(name), ", ".join(made[name]), *numbers.get(name, unplanned)) for name in names]
     return Table(("source", "makes", *map(threat_name, threats)), tuple(body), stubs=2)
 
 
-def _made_with(results: Results) -> dict[str, list[str]]:
+def _made_with(results: Content) -> dict[str, list[str]]:
     """Return the crafted sets by the source whose features they copy."""
-    by_address = {cell["address"]: str(cell["labels"].get("paradigm")) for cell in results["cells"]}
+    by_address = {cell["address"]: str(cell["paradigm"]) for cell in results["cells"]}
     made: dict[str, list[str]] = {}
     for cell in results["cells"]:
-        if cell["labels"]["role"] == "images" and "source" in cell["inputs"]:
-            made.setdefault(by_address[cell["inputs"]["source"]], []).append(str(cell["labels"]["features"]))
+        if cell["role"] == Role.IMAGES and "source" in cell["inputs"]:
+            made.setdefault(by_address[cell["inputs"]["source"]], []).append(str(cell["features"]))
     return {source: in_order(sets, FEATURES_ORDER) for source, sets in made.items()}
 
 
-def curves(results: Results, protocol: str) -> str:
+def curves(results: Content, protocol: str) -> str:
     """Return accuracy over epsilon: a panel a paradigm and norm, a line a feature set, AutoAttack as open marks."""
-    lookup = Lookup(results)
-    subjects = _started_at(lookup, protocol)
-    paradigms, features = paradigms_of(subjects), features_of(subjects)
-    threats = [threat for threat in lookup.threats(subjects) if threat != CLEAN]
-    norms = list(dict.fromkeys(norm for _, norm, _ in threats)) or ["L2"]
+    rows = Rows.of(results)
+    classifiers = _started_at(rows, protocol)
+    paradigms, features = paradigms_of(classifiers), features_of(classifiers)
+    threats = [threat for threat in rows.threats(classifiers) if threat != CLEAN]
+    norms = list(dict.fromkeys(threat.norm for threat in threats)) or ["L2"]
 
     def draw(figure: "Figure") -> None:
         grid = figure.subplots(len(norms), len(paradigms), sharey=True, squeeze=False)
         for norm, line in zip(norms, grid, strict=True):
             for paradigm, axes in zip(paradigms, line, strict=True):
                 for name in features:
-                    _curve(axes, lookup, subject(paradigm, name, protocol=protocol), norm)
-                _epsilon_axis(axes, norm, {e for _, n, e in threats if n == norm})
+                    _curve(axes, rows, matched(paradigm, name, protocol=protocol), norm)
+                _epsilon_axis(axes, norm, {threat.epsilon for threat in threats if threat.norm == norm})
                 axes.set_title(paradigm)
             percent_axis(line[0], "accuracy, %")
         _legend(figure, features)
@@ -127,13 +124,13 @@ def curves(results: Results, protocol: str) -> str:
     return draw_svg(draw, size=(figure_width(len(paradigms), 2.4), 0.55 + 2.5 * len(norms)), title=text)
 
 
-def _curve(axes: "Axes", lookup: Lookup, one: Subject, norm: str) -> None:
+def _curve(axes: "Axes", rows: Rows, one: Measurement, norm: str) -> None:
     colour, marker = colour_of(one.features), MARKERS[Features(one.features)]
     for attack, face in (("pgd", colour), ("autoattack", "white")):
-        threats = [threat for threat in lookup.threats([one]) if threat[:2] == (attack, norm)]
+        threats = [threat for threat in rows.threats([one]) if (threat.attack, threat.norm) == (attack, norm)]
         if attack == "pgd":
             threats.insert(0, CLEAN)
-        points = [(t[2], found.interval) for t in threats if (found := lookup.accuracy(one, t))]
+        points = [(t.epsilon, found.interval) for t in threats if (found := rows.accuracy(one.under(*t)))]
         if not points:
             continue
         epsilons = [epsilon for epsilon, _ in points]

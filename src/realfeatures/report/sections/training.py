@@ -3,10 +3,11 @@
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
+from realfeatures.experiment.about import Role
 from realfeatures.experiment.vocabulary import ADVERSARIAL
 from realfeatures.report.drawing import colour_of, draw_svg, figure_width, legend
 from realfeatures.report.section import Part, Section
-from realfeatures.results.build import Experiment
+from realfeatures.results.records import Records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -19,24 +20,24 @@ _CAPTION = (
 )
 
 
-def section(experiment: Experiment) -> Section:
+def section(records: Records) -> Section:
     """Return the section; its figure is on the page alone."""
-    curves = losses(experiment)
+    curves = losses(records)
     part = Part(words=("No training has been recorded.",))
     if curves:
         part = Part(figure=lambda: draw_losses(curves), caption=_CAPTION)
     return Section("training", "Training", "Training", (part,))
 
 
-def losses(experiment: Experiment) -> Curves:
+def losses(records: Records) -> Curves:
     """Return every encoder's loss over its epochs, by paradigm and feature set."""
     curves: dict[str, dict[str, list[list[tuple[float, float]]]]] = {}
-    for cell, found in experiment.with_role("source", "encoder"):
+    for cell, found in records.with_role(Role.SOURCE, Role.ENCODER):
         points = [(row["epoch"], row["loss"]) for row in found.record.get("history", ()) if "loss" in row]
         if points:
-            panel = curves.setdefault(str(cell.labels["paradigm"]), {})
-            panel.setdefault(str(cell.labels["features"]), []).append(points)
-    order = [*experiment.preset.paradigms, ADVERSARIAL]
+            panel = curves.setdefault(str(cell.paradigm), {})
+            panel.setdefault(str(cell.features), []).append(points)
+    order = [*records.preset.paradigms, ADVERSARIAL]
     return {name: curves[name] for name in order if name in curves}
 
 

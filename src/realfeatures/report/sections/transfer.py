@@ -4,13 +4,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from realfeatures.experiment.about import Role
+from realfeatures.experiment.names import ball_name, percent
 from realfeatures.experiment.vocabulary import Experiment
+from realfeatures.report.classifiers import place
 from realfeatures.report.drawing import BLUES, INK, TIP, draw_svg
 from realfeatures.report.section import Part, Section, with_rows
 from realfeatures.report.sections import loss_curves
-from realfeatures.report.subjects import FEATURES_ORDER, PARADIGM_ORDER, place
-from realfeatures.report.tables import Accuracy, Entry, Table, ball_name, percent
-from realfeatures.results.rows import Results, chosen, in_order, planned_of
+from realfeatures.report.tables import Entry, Table
+from realfeatures.results.rows import FEATURES_ORDER, PARADIGM_ORDER, Accuracy, Content, chosen, in_order, planned_of
 from realfeatures.results.statistics.intervals import Interval, over_seeds, wilson_interval
 
 if TYPE_CHECKING:
@@ -47,14 +49,14 @@ Setting = tuple[str, str, float]
 """Feature set, norm and epsilon."""
 
 
-def section(results: Results) -> Section | None:
+def section(results: Content) -> Section | None:
     """Return the section, where a run has the experiment."""
     if not chosen(results, Experiment.E5):
         return None
     return Section("transfer", "Transfer", "E5 · Attack transfer", with_rows(loss_curves.part(results), _part(results)))
 
 
-def _part(results: Results) -> Part:
+def _part(results: Content) -> Part:
     shares, rows = results["transfer"], table(results)
     return Part(
         title="Do adversarial examples transfer?",
@@ -67,7 +69,7 @@ def _part(results: Results) -> Part:
     )
 
 
-def matrices_of(results: Results) -> dict[Setting, dict[tuple[str, str], Transfer]]:
+def matrices_of(results: Content) -> dict[Setting, dict[tuple[str, str], Transfer]]:
     """Return for each feature set and threat model the transfer from each source (first) to each target."""
     found: dict[Setting, dict[tuple[str, str], list[Mapping[str, Any]]]] = {}
     for one in results["transfer"]:
@@ -77,7 +79,7 @@ def matrices_of(results: Results) -> dict[Setting, dict[tuple[str, str], Transfe
     return {setting: {pair: _over_seeds(counts) for pair, counts in found[setting].items()} for setting in settings}
 
 
-def table(results: Results) -> Table:
+def table(results: Content) -> Table:
     """Share of a source's adversarial examples that fool the target, by kind of mistake, with their number."""
     body: list[tuple[Entry, ...]] = []
     for setting, matrix in matrices_of(results).items():
@@ -87,13 +89,13 @@ def table(results: Results) -> Table:
                 if (source, target) in matrix:
                     body.append(_line(setting, source, target, matrix[source, target]))
     measured = {one["features"] for one in results["transfer"]}
-    missing = [features for (features,) in planned_of(results, "transfer", "features") if features not in measured]
+    missing = [features for _, features in planned_of(results, Role.TRANSFER) if features not in measured]
     body += [(features, "", "any", "any", None, None, None, None) for features in missing]
     columns = ("features", "attack", "source", "target", "n", "transferred", "same mistake", "different mistake")
     return Table(columns, tuple(body), stubs=4)
 
 
-def heat_maps(results: Results) -> str:
+def heat_maps(results: Content) -> str:
     """Return the share that transfers as heat maps, one for each feature set and threat model."""
     matrices = matrices_of(results)
     columns = min(COLUMNS, len(matrices))

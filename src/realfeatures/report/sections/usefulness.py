@@ -2,13 +2,14 @@
 
 from typing import TYPE_CHECKING
 
-from realfeatures.experiment.experiments import NONE
-from realfeatures.experiment.vocabulary import UNTRAINED, Control, Experiment
+from realfeatures.experiment.measurement import matched, probed
+from realfeatures.experiment.names import control_name
+from realfeatures.experiment.vocabulary import NONE, UNTRAINED, Control, Experiment, Features
+from realfeatures.report.classifiers import features_of
 from realfeatures.report.drawing import INK, colour_of, draw_svg, figure_width, legend, percent_axis
 from realfeatures.report.section import Part, Section
-from realfeatures.report.subjects import NATURAL, features_of, paradigms_of
-from realfeatures.report.tables import Accuracy, Entry, Table, control_name
-from realfeatures.results.rows import Lookup, Results, chance, chosen, subject
+from realfeatures.report.tables import Entry, Table
+from realfeatures.results.rows import Accuracy, Content, Rows, chance, chosen, paradigms_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -29,7 +30,7 @@ _CAPTION = (
 )
 
 
-def section(results: Results) -> Section | None:
+def section(results: Content) -> Section | None:
     """Return the section, where a run has the experiment."""
     if not chosen(results, Experiment.E1):
         return None
@@ -39,25 +40,25 @@ def section(results: Results) -> Section | None:
     )
 
 
-def table(results: Results) -> Table:
+def table(results: Content) -> Table:
     """Clean accuracy of each paradigm on each set, with the probe fitted to that set and to natural images."""
-    lookup = Lookup(results)
-    subjects = lookup.planned(Experiment.E1)
-    sets = features_of(subjects)
-    mixed = [*(features for features in sets if features != NATURAL), UNTRAINED]
+    rows = Rows.of(results)
+    classifiers = rows.planned(Experiment.E1)
+    sets = features_of(classifiers)
+    mixed = [*(features for features in sets if features != Features.NATURAL), UNTRAINED]
 
     def line(paradigm: str) -> tuple[Entry, ...]:
-        matched = (lookup.entry(subject(paradigm, features)) for features in sets)
-        on_natural = (lookup.entry(subject(paradigm, features, NATURAL)) for features in mixed)
-        return (control_name(paradigm), *matched, *on_natural)
+        own = (rows.entry(matched(paradigm, features)) for features in sets)
+        on_natural = (rows.entry(probed(paradigm, features, Features.NATURAL)) for features in mixed)
+        return (control_name(paradigm), *own, *on_natural)
 
-    pixels = [lookup.entry(subject(Control.PIXELS, NONE, features)) for features in sets]
+    pixels = [rows.entry(probed(Control.PIXELS, NONE, features)) for features in sets]
     controls = [(control_name(Control.PIXELS), *pixels, *("" for _ in mixed))] if any(pixels) else []
-    columns = ("encoder", *sets, *(f"{features} → {NATURAL}" for features in mixed))
-    return Table(columns, (*map(line, paradigms_of(subjects)), *controls)).without_empty_columns()
+    columns = ("encoder", *sets, *(f"{features} → {Features.NATURAL}" for features in mixed))
+    return Table(columns, (*map(line, paradigms_of(classifiers)), *controls)).without_empty_columns()
 
 
-def bars(results: Results) -> str:
+def bars(results: Content) -> str:
     """Return clean accuracy as bars, grouped by paradigm and control, with 95 % whiskers and the chance line."""
     shown = table(results)
     features = [name for name in shown.columns[1:] if "→" not in name]
