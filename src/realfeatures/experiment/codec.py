@@ -19,7 +19,7 @@ from typing import Any
 from realfeatures.errors import ArtifactError, ConfigError
 from realfeatures.experiment.address import code_digest, library_versions
 from realfeatures.experiment.config import Preset, RuntimeConfig
-from realfeatures.experiment.grid import DATA, Cell, cell_address, cells
+from realfeatures.experiment.grid import Cell, cell_address, cells
 from realfeatures.experiment.overrides import departures, override
 from realfeatures.experiment.presets import PRESETS
 from realfeatures.experiment.vocabulary import canonical_json, digest_of
@@ -38,7 +38,7 @@ class Order:
     """What a process is to compute."""
 
     cells: tuple[Cell, ...]
-    """Labelled by the experiments of the text's preset, which may be others than the run's."""
+    """Said to be of the experiments of the text's preset, which may be others than the run's."""
     runtime: RuntimeConfig
     digest: str
     """Of the addresses that the cells were planned with."""
@@ -103,7 +103,7 @@ def _digest(addresses: Sequence[str]) -> str:
 
 
 def _seed_of(chosen: Sequence[Cell]) -> int:
-    seeds = {int(cell.key.partition("/")[0].removeprefix("seed")) for cell in chosen if cell.key != DATA} or {0}
+    seeds = {cell.run_seed for cell in chosen if cell.run_seed is not None} or {0}
     if len(seeds) > 1:
         raise ValueError(f"cells of the seeds {sorted(seeds)}: expected those of one")
     return seeds.pop()

@@ -5,7 +5,7 @@ activations and augmentation are not. Imports no torch, whose own count tests ho
 """
 
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import zip_longest
 from typing import Literal
 
 from realfeatures.experiment.config import DiffusionConfig, MaskedConfig, ResNetConfig
@@ -83,7 +83,7 @@ def unet_flops(config: DiffusionConfig, info: Sizes, *, until: Literal["middle",
     flops = 2.0 * (config.width * time_width + time_width**2)
     flops += _conv(info.channels, config.width, 3, top.positions)
     skips = [config.width]
-    for level, lower in pairwise([*levels, None]):
+    for level, lower in zip_longest(levels, levels[1:]):
         for _ in range(config.blocks):
             flops += level.block(skips[-1], attends=level.attends)
             skips.append(level.width)
@@ -94,7 +94,7 @@ def unet_flops(config: DiffusionConfig, info: Sizes, *, until: Literal["middle",
     if until == "middle":
         return flops
     before = bottom.width
-    for level, upper in pairwise([*reversed(levels), None]):
+    for level, upper in zip_longest(levels[::-1], levels[-2::-1]):
         for _ in range(config.blocks + 1):
             flops += level.block(before + skips.pop(), attends=level.attends)
             before = level.width
