@@ -125,7 +125,7 @@ def record_of(cell: Cell) -> dict:
 
 
 def transfers(cell: Cell) -> list[dict]:
-    models = [name for name in NATURAL if name in cell.inputs]
+    models = [key.split("/")[-2] for port, key in cell.inputs.items() if port.startswith("encoder_")]
     return [
         {
             "source": source,

@@ -42,6 +42,8 @@ from realfeatures.results.verdicts import Verdict, as_json, judge_all
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet
 from realfeatures.science.evaluation import evaluate
+from realfeatures.science.paradigms.base import ImageShape
+from realfeatures.science.paradigms.control import Pixels
 
 IMAGES = {"none": 1000, "pgd": 800, "pgd_representation": 800, "autoattack": 400}
 """The first n test images that an attack is measured on."""
@@ -235,7 +237,7 @@ class Linear(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.encoder = nn.Flatten()
+        self.encoder = Pixels(ImageShape(1, 8, 8))
         self.linear = nn.Linear(64, 4)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
