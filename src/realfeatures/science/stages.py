@@ -130,16 +130,8 @@ def nearest_neighbours(
 def transfer(
     config: TransferConfig, *, run: Run, test_set: Artifact, result: OutputDir, **classifiers: Artifact
 ) -> Outcome:
-    """Attack each paradigm's classifier and count what the others make of its adversarial images.
-
-    Args:
-        config: threat models, steps and how many images.
-        run: the stage's surroundings.
-        test_set: natural images.
-        result: takes what every classifier said of every image.
-        classifiers: `encoder_1`, `encoder_2` and so on, in the report's order, and `probe_1`, `probe_2` of those that
-            are not read by a head of their own.
-    """
+    """Attack each paradigm's classifier and count what the others make of its adversarial images."""
+    # encoder_1, encoder_2 and so on in the report's order; probe_1, probe_2 of those without a head of their own.
     models: dict[str, nn.Module] = {}
     for number in range(1, 1 + sum(port.startswith("encoder_") for port in classifiers)):
         encoder, probe = classifiers[f"encoder_{number}"], classifiers.get(f"probe_{number}")
