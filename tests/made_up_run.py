@@ -125,7 +125,8 @@ def record_of(cell: Cell) -> dict:
 
 
 def transfers(cell: Cell) -> list[dict]:
-    models = [name for name in NATURAL if name in cell.inputs]
+    read = [key for port, key in cell.inputs.items() if port.startswith("encoder_")]
+    models = [key.split("/")[2] for key in read]  # seed0/natural/masked/encoder
     return [
         {
             "source": source,

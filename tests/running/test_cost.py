@@ -8,14 +8,14 @@ from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import PRESETS, load_preset
 from realfeatures.experiment.vocabulary import Paradigm
 from realfeatures.running.cost import (
+    AUTOATTACK_TARGETS,
     Cost,
     dimension,
     estimate,
     forward_flops,
-    mae_flops,
-    resnet_flops,
-    unet_flops,
 )
+from realfeatures.running.flops import mae_flops, resnet_flops, unet_flops
+from realfeatures.science.attacks import autoattack
 from realfeatures.science.data.decoded import Sizes
 from realfeatures.science.data.sources import describe_source
 from realfeatures.science.models.resnet import ResNet
@@ -183,6 +183,10 @@ def test_autoattack_weighs_what_it_is_likely_to_do_and_not_its_bound():
     attacked, other = "seed0/natural/supervised/attack/natural", "seed0/natural/supervised/attack/robust"
     bound = costs[attacked].flops / costs[other].flops
     assert 1 < costs[attacked].weight / costs[other].weight < bound
+
+
+def test_the_targets_of_autoattack_are_its_own():
+    assert AUTOATTACK_TARGETS == autoattack.TARGET_CLASSES
 
 
 @pytest.mark.parametrize("factor", [2, 3])

@@ -1,13 +1,10 @@
 """An estimate of each cell's work, from configurations alone: floating-point operations and images.
 
-A multiply-add is two operations. Convolutions, matrix products and attention are counted; normalisation,
-activations and augmentation are not. Imports no torch.
+What a network costs an image stands in flops.py; here, how often each cell asks for it. Imports no torch.
 """
 
-import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
 from realfeatures.experiment.config import (
     AdversarialConfig,
@@ -32,6 +29,7 @@ from realfeatures.experiment.config import (
 from realfeatures.experiment.experiments import maker_of
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.vocabulary import Config, Control, Paradigm
+from realfeatures.running.flops import mae_flops, resnet_flops, resnet_widths, unet_flops, vit_flops
 from realfeatures.science.data.decoded import Sizes
 
 TRAINING = 3
@@ -110,7 +108,7 @@ def forward_flops(config: Config, info: Sizes) -> float:
         case ResNetParadigmConfig():
             return resnet_flops(config.model, info)
         case MaskedConfig():
-            return vit_encoder_flops(config, info, visible=_patches(config, info))
+            return vit_flops(config, info)
         case DiffusionConfig():
             return unet_flops(config, info, until=config.feature_block)
         case OutsideConfig():
@@ -128,106 +126,10 @@ def dimension(config: Config, info: Sizes) -> int:
         case PixelsConfig():
             return info.channels * info.height * info.width
         case ResNetParadigmConfig():
-            return _outputs(config.model)[-1]
+            return resnet_widths(config.model)[-1]
         case OutsideConfig():
-            return _outputs(ResNetConfig())[-1]
+            return resnet_widths(ResNetConfig())[-1]
     raise TypeError(f"{type(config).__name__} is no encoder's configuration")
-
-
-def resnet_flops(config: ResNetConfig, info: Sizes) -> float:
-    """Return the operations of a ResNet with the CIFAR stem on one image (He et al. 2016, table 1)."""
-    height, width = info.height, info.width
-    flops = _conv(info.channels, config.width, 3, height * width)
-    outputs = [config.width, *_outputs(config)]
-    for stage, (before, after) in enumerate(pairwise(outputs)):
-        inner = config.width * 2**stage
-        for block in range(config.blocks[stage]):
-            inputs = before if block == 0 else after
-            entered = height * width
-            if stage > 0 and block == 0:
-                height, width = math.ceil(height / 2), math.ceil(width / 2)
-            positions = height * width
-            if config.block == "bottleneck":
-                flops += _conv(inputs, inner, 1, entered) + _conv(inner, inner, 3, positions)
-                flops += _conv(inner, after, 1, positions)
-            else:
-                flops += _conv(inputs, inner, 3, positions) + _conv(inner, after, 3, positions)
-            if inputs != after or entered != positions:
-                flops += _conv(inputs, after, 1, positions)
-    return flops
-
-
-def vit_encoder_flops(config: MaskedConfig, info: Sizes, *, visible: int) -> float:
-    """Return the operations of MAE's encoder on one image of which `visible` patches are encoded."""
-    values = info.channels * config.patch_size**2
-    embed = 2.0 * values * config.width * _patches(config, info)
-    return embed + config.encoder_blocks * _transformer_block(1 + visible, config.width)
-
-
-def mae_flops(config: MaskedConfig, info: Sizes) -> float:
-    """Return the operations of MAE's encoder and decoder on one image, as in pretraining."""
-    patches = _patches(config, info)
-    visible = max(1, int(patches * (1 - config.mask_ratio)))
-    embed = 2.0 * config.width**2 * (1 + visible)
-    blocks = config.decoder_blocks * _transformer_block(1 + patches, config.width)
-    predict = 2.0 * config.width * info.channels * config.patch_size**2 * patches
-    return vit_encoder_flops(config, info, visible=visible) + embed + blocks + predict
-
-
-def unet_flops(config: DiffusionConfig, info: Sizes, *, until: str = "out") -> float:
-    """Return the operations of DDPM's U-Net on one image.
-
-    Args:
-        config: its sizes.
-        info: the images' sizes.
-        until: `out`: all of it; `middle` or `up`: up to where the encoder reads its features.
-    """
-    parts = dict(_unet_parts(config, info))
-    names = {"middle": ("down", "middle"), "up": ("down", "middle", "first up")}.get(until, tuple(parts))
-    return sum(parts[name] for name in names)
-
-
-def _unet_parts(config: DiffusionConfig, info: Sizes) -> Iterator[tuple[str, float]]:
-    widths = [config.width * multiplier for multiplier in config.multipliers]
-    time_width = 4 * config.width
-    bottom = len(widths) - 1
-
-    def positions(level: int) -> int:
-        scale: int = 2**level
-        return (info.height // scale) * (info.width // scale)
-
-    def block(inputs: int, outputs: int, level: int, *, attends: bool | None = None) -> float:
-        flops = _conv(inputs, outputs, 3, positions(level)) + _conv(outputs, outputs, 3, positions(level))
-        flops += 2.0 * time_width * outputs
-        if inputs != outputs:
-            flops += _conv(inputs, outputs, 1, positions(level))
-        if attends is None:
-            attends = info.height // 2**level in config.attention_resolutions
-        return flops + (_attention(positions(level), outputs) if attends else 0.0)
-
-    down = 2.0 * config.width * time_width + 2.0 * time_width**2
-    down += _conv(info.channels, config.width, 3, positions(0))
-    skips = [config.width]
-    for level, width in enumerate(widths):
-        for _ in range(config.blocks):
-            down += block(skips[-1], width, level)
-            skips.append(width)
-        if level < bottom:
-            down += _conv(width, width, 3, positions(level + 1))
-            skips.append(width)
-    yield "down", down
-    low = widths[-1]
-    yield "middle", sum(block(low, low, bottom, attends=attends) for attends in (True, False))
-    before = low
-    for level in reversed(range(len(widths))):
-        up = 0.0
-        for _ in range(config.blocks + 1):
-            up += block(before + skips.pop(), widths[level], level)
-            before = widths[level]
-        yield ("first up" if level == bottom else f"up {level}"), up
-        if level > 0:
-            yield f"upsample {level}", _conv(before, before, 3, positions(level - 1))
-    yield "out", _conv(before, info.channels, 3, positions(0))
 
 
 def _pretraining(config: Config, info: Sizes) -> Cost:
@@ -304,27 +206,3 @@ def _trained_images(optimizer: OptimizerConfig, info: Sizes) -> int:
 def _passes(images: int, flops: float, *, likely_share: float = 1.0) -> Cost:
     weight = likely_share * images * (flops / FLOPS_PER_SECOND + SECONDS_PER_IMAGE)
     return Cost(images * flops, images, weight)
-
-
-def _patches(config: MaskedConfig, info: Sizes) -> int:
-    rows, columns = info.height // config.patch_size, info.width // config.patch_size
-    return rows * columns
-
-
-def _outputs(config: ResNetConfig) -> list[int]:
-    """Return the channels behind each stage."""
-    expansion = 4 if config.block == "bottleneck" else 1
-    return [config.width * 2**stage * expansion for stage in range(len(config.blocks))]
-
-
-def _conv(inputs: int, outputs: int, kernel: int, positions: int) -> float:
-    return 2.0 * inputs * outputs * kernel**2 * positions
-
-
-def _attention(tokens: int, width: int) -> float:
-    """Query, key, value and output projections, and the two products of attention."""
-    return 2.0 * tokens * width * 4 * width + 2 * 2.0 * tokens**2 * width
-
-
-def _transformer_block(tokens: int, width: int) -> float:
-    return _attention(tokens, width) + 2 * 2.0 * tokens * width * 4 * width

@@ -29,16 +29,9 @@ from realfeatures.science import evaluation, paradigms, synthesis
 from realfeatures.science import loss_curves as curves
 from realfeatures.science import probe as probing
 from realfeatures.science import transfer as transfer_matrix
-from realfeatures.science.artifacts import (
-    Artifact,
-    OutputDir,
-)
+from realfeatures.science.artifacts import Artifact, OutputDir
 from realfeatures.science.context import Run
-from realfeatures.science.data.images import (
-    Split,
-    load_split,
-    save_split,
-)
+from realfeatures.science.data.images import Split, load_split, save_split
 from realfeatures.science.data.sources import load_source
 
 

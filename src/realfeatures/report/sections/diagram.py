@@ -28,7 +28,7 @@ DRAWN_PORTS = {
     "nearest_neighbours": ("encoder",),
     "attack": ("probe",),
     "loss_curves": ("probe",),
-    "transfer": tuple(f"{paradigm}_probe" for paradigm in Paradigm),
+    "transfer": tuple(f"probe_{number}" for number, _ in enumerate(Paradigm, start=1)),
 }
 """The inputs of each stage that are drawn: all of them would be a tangle."""
 

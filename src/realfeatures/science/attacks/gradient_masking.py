@@ -13,13 +13,7 @@ from torch import Tensor
 
 from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.pgd import (
-    TINY,
-    Ball,
-    Classifier,
-    ascend,
-    untargeted,
-)
+from realfeatures.science.attacks.pgd import TINY, Ball, Classifier, ascend, untargeted
 
 RANDOM_STEPS = 4
 """Random steps that a step along the gradient is compared with; one that says nothing loses four times of five."""

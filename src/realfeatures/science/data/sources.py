@@ -10,15 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 from realfeatures.errors import DataError
 from realfeatures.experiment.config import DataConfig
 from realfeatures.science.data.archive import ARCHIVE_SUFFIXES, LAYOUT, archive_suffix
-from realfeatures.science.data.decoded import (
-    CacheEntry,
-    Decoded,
-    Sizes,
-    Summary,
-    entry_of,
-    find,
-    load,
-)
+from realfeatures.science.data.decoded import CacheEntry, Decoded, Sizes, Summary, entry_of, find, load
 from realfeatures.science.data.named import DATA_SOURCES
 
 if TYPE_CHECKING:

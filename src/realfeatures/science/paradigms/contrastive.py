@@ -9,14 +9,7 @@ from realfeatures.science.context import Run
 from realfeatures.science.data.augment import simclr_view
 from realfeatures.science.data.images import ImageSet
 from realfeatures.science.models.resnet import ResNet
-from realfeatures.science.paradigms.base import (
-    ImageShape,
-    Pretrained,
-    WithHead,
-    examples_of,
-    frozen,
-    place,
-)
+from realfeatures.science.paradigms.base import ImageShape, Pretrained, WithHead, examples_of, frozen, place
 from realfeatures.science.training import train
 
 

@@ -12,13 +12,7 @@ from realfeatures.science.data.augment import crop_flip
 from realfeatures.science.data.images import ImageSet
 from realfeatures.science.models.encoder import Encoder, pool_to
 from realfeatures.science.models.unet import UNet
-from realfeatures.science.paradigms.base import (
-    ImageShape,
-    Pretrained,
-    examples_of,
-    frozen,
-    place,
-)
+from realfeatures.science.paradigms.base import ImageShape, Pretrained, examples_of, frozen, place
 from realfeatures.science.training import MovingAverage, train
 
 

@@ -8,13 +8,7 @@ from realfeatures.science.context import Run
 from realfeatures.science.data.augment import crop_flip
 from realfeatures.science.data.images import ImageSet
 from realfeatures.science.models.vit import MaskedDecoder, MaskedEncoder, patchify
-from realfeatures.science.paradigms.base import (
-    ImageShape,
-    Pretrained,
-    examples_of,
-    frozen,
-    place,
-)
+from realfeatures.science.paradigms.base import ImageShape, Pretrained, examples_of, frozen, place
 from realfeatures.science.training import train
 
 

@@ -8,12 +8,7 @@ from pydantic import TypeAdapter
 from torch import Tensor, nn
 
 from realfeatures.errors import ArtifactError, ConfigError
-from realfeatures.experiment.config import (
-    ContrastiveConfig,
-    DiffusionConfig,
-    PretrainConfig,
-    UntrainedConfig,
-)
+from realfeatures.experiment.config import ContrastiveConfig, DiffusionConfig, PretrainConfig, UntrainedConfig
 from realfeatures.experiment.vocabulary import ADVERSARIAL, Control, Paradigm
 from realfeatures.science.artifacts import Artifact, save_tensors
 from realfeatures.science.context import Run
