@@ -28,12 +28,7 @@ from realfeatures.science.data.decoded import Sizes
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.data.sources import describe_source
 from realfeatures.science.models.resnet import fold_batch_norm
-from realfeatures.science.paradigms.base import (
-    ImageShape,
-    WithHead,
-    frozen,
-    place,
-)
+from realfeatures.science.paradigms.base import ImageShape, WithHead, frozen, place
 
 STEPS = 4
 """Steps of each timing: enough to hide the start of a stage, few enough for a U-Net on a CPU."""

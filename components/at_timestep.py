@@ -6,12 +6,7 @@ from realfeatures.components import component
 
 
 @component
-def at_timestep(
-    cell: str,
-    encoder: dsl.Input[dsl.Model],
-    moved: dsl.Output[dsl.Model],
-    record: dsl.OutputPath(str),
-):
+def at_timestep(cell: str, encoder: dsl.Input[dsl.Model], moved: dsl.Output[dsl.Model], record: dsl.OutputPath(str)):
     """Read a diffusion encoder at another timestep."""
     from realfeatures.kubeflow.tasks import run_stage
 

@@ -6,11 +6,7 @@ from realfeatures.components import component
 
 
 @component
-def prepare_data(
-    cell: str,
-    images: dsl.Output[dsl.Dataset],
-    record: dsl.OutputPath(str),
-):
+def prepare_data(cell: str, images: dsl.Output[dsl.Dataset], record: dsl.OutputPath(str)):
     """Decode a data source once into one uint8 artifact with a train and a test split."""
     from realfeatures.kubeflow.tasks import run_stage
 

@@ -6,12 +6,7 @@ from realfeatures.components import component
 
 
 @component
-def pretrain(
-    cell: str,
-    train_set: dsl.Input[dsl.Dataset],
-    encoder: dsl.Output[dsl.Model],
-    record: dsl.OutputPath(str),
-):
+def pretrain(cell: str, train_set: dsl.Input[dsl.Dataset], encoder: dsl.Output[dsl.Model], record: dsl.OutputPath(str)):
     """Train an encoder in the paradigm that its configuration names."""
     from realfeatures.kubeflow.tasks import run_stage
 

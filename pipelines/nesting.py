@@ -120,12 +120,7 @@ class Level:
 
 
 def nest(
-    name: str,
-    steps: Sequence[Step],
-    *,
-    cells: Mapping[str, Cell],
-    wanted: Collection[str],
-    level: Callable[[], Level],
+    name: str, steps: Sequence[Step], *, cells: Mapping[str, Cell], wanted: Collection[str], level: Callable[[], Level]
 ) -> Nested:
     """Return steps as a nested pipeline; kfp wants it made before the pipeline that it stands in.
 

@@ -23,21 +23,8 @@ from realfeatures.experiment.grid import Cell, cells, images_key
 from realfeatures.experiment.vocabulary import canonical_json
 from realfeatures.kubeflow.spec import port_name, tasks
 from realfeatures.kubeflow.tasks.cells import slot, structure
-from realfeatures.pipelines.naming import (
-    executor_functions,
-    name_components,
-    number_tasks,
-    share_executors,
-)
-from realfeatures.pipelines.nesting import (
-    CELLS,
-    MAX_PARTS,
-    Level,
-    Step,
-    Task,
-    in_order,
-    nest,
-)
+from realfeatures.pipelines.naming import executor_functions, name_components, number_tasks, share_executors
+from realfeatures.pipelines.nesting import CELLS, MAX_PARTS, Level, Step, Task, in_order, nest
 from realfeatures.pipelines.profiles import Profile
 from realfeatures.pipelines.selecting import select_texts, text_named
 from realfeatures.pipelines.size import require_size

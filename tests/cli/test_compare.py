@@ -15,12 +15,7 @@ from seaweedfs import needs_s3
 
 from realfeatures.cli import main as cli
 from realfeatures.errors import ArtifactError
-from realfeatures.results.earlier import (
-    earlier_results,
-    read_run,
-    series_of,
-    stored_run,
-)
+from realfeatures.results.earlier import earlier_results, read_run, series_of, stored_run
 from realfeatures.store import ObjectStore
 from realfeatures.store.reports import publish
 

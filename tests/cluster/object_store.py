@@ -54,11 +54,7 @@ class Store:
 
     def settings(self) -> list[JSON]:
         """Return the patches that give the store's address to the pods of a namespace, and a way to it."""
-        values = {
-            "REALFEATURES_STORE": self.location,
-            "AWS_ENDPOINT_URL": self.pod_endpoint,
-            "AWS_REGION": self.region,
-        }
+        values = {"REALFEATURES_STORE": self.location, "AWS_ENDPOINT_URL": self.pod_endpoint, "AWS_REGION": self.region}
         url = urlsplit(self.pod_endpoint)
         assert url.hostname
         port = url.port or (443 if url.scheme == "https" else 80)

@@ -6,12 +6,7 @@ from realfeatures.errors import ConfigError
 from realfeatures.experiment.experiments import wants
 from realfeatures.experiment.grid import Cell, cells
 from realfeatures.experiment.presets import PRESETS, load_preset
-from realfeatures.experiment.vocabulary import (
-    MAIN_FEATURES,
-    NON_ROBUST_OF,
-    Experiment,
-    Paradigm,
-)
+from realfeatures.experiment.vocabulary import MAIN_FEATURES, NON_ROBUST_OF, Experiment, Paradigm
 
 SELF_SUPERVISED = ("contrastive", "masked", "diffusion")
 

@@ -7,16 +7,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from docker_daemon import (
-    HARDENED,
-    checkout,
-    docker,
-    edit_code,
-    edit_what_no_image_holds,
-    image,
-    inspect,
-    make,
-)
+from docker_daemon import HARDENED, checkout, docker, edit_code, edit_what_no_image_holds, image, inspect, make
 from image_scan import ASSIGNMENT, secrets_in, secrets_of_image
 
 from realfeatures.experiment.address import code_digest

@@ -25,12 +25,7 @@ from realfeatures.experiment.vocabulary import MAIN_FEATURES, Experiment
 from realfeatures.kubeflow import tasks as kfp_runtime
 from realfeatures.kubeflow.tasks import metrics as kfp_metrics
 from realfeatures.kubeflow.tasks import records as kfp_records
-from realfeatures.kubeflow.tasks.cells import (
-    ADDRESSES,
-    CODE,
-    resolve,
-    structure,
-)
+from realfeatures.kubeflow.tasks.cells import ADDRESSES, CODE, resolve, structure
 from realfeatures.logs import JsonLines
 from realfeatures.pipelines.nesting import COMPONENTS, MAX_PARTS
 from realfeatures.science.artifacts import (

@@ -14,13 +14,7 @@ from kubernetes_server import NAMESPACE, KubernetesServer, limit_range, node, qu
 from realfeatures.errors import NoClusterError
 from realfeatures.kubeflow.doctor.doctor import check_kubeflow, check_store, kubernetes_checks
 from realfeatures.kubeflow.doctor.findings import Finding, Outcome, examine
-from realfeatures.kubeflow.doctor.need import (
-    FOLLOWING,
-    PODS_OF_KUBEFLOW,
-    STARTING_A_JOB,
-    Need,
-    Toleration,
-)
+from realfeatures.kubeflow.doctor.need import FOLLOWING, PODS_OF_KUBEFLOW, STARTING_A_JOB, Need, Toleration
 from realfeatures.kubeflow.server.connection import Connection
 from realfeatures.kubeflow.server.kubernetes_api import connect
 
@@ -63,8 +57,7 @@ def test_a_cluster_that_is_well_has_no_problem():
 
 
 @pytest.mark.parametrize(
-    ("path", "check"),
-    [(HERE, "namespace"), (f"{HERE}/serviceaccounts/realfeatures", "service account")],
+    ("path", "check"), [(HERE, "namespace"), (f"{HERE}/serviceaccounts/realfeatures", "service account")]
 )
 def test_what_is_missing_is_a_problem_with_the_command_that_makes_it(path, check, server):
     del server.objects[path]
@@ -362,12 +355,7 @@ def test_without_a_cluster_one_line_says_so_and_the_rest_is_skipped(tmp_path):
     assert done.returncode == 1
     found = {one["check"]: one for one in json.loads(done.stdout)}
     assert found["kubernetes"]["text"].startswith("no cluster is configured")
-    assert found["secret"] == {
-        "check": "secret",
-        "outcome": "unknown",
-        "text": "skipped: no cluster",
-        "remedy": "",
-    }
+    assert found["secret"] == {"check": "secret", "outcome": "unknown", "text": "skipped: no cluster", "remedy": ""}
 
 
 def test_an_unknown_check_is_a_one_line_error():

@@ -86,10 +86,7 @@ def test_a_slow_server_is_given_up_after_its_time(server):
 
 @pytest.mark.parametrize(
     ("host", "expected"),
-    [
-        ("http://127.0.0.1:1", "the connection is refused"),
-        ("http://nobody.invalid", "the host's name is unknown"),
-    ],
+    [("http://127.0.0.1:1", "the connection is refused"), ("http://nobody.invalid", "the host's name is unknown")],
 )
 def test_a_server_that_is_not_there_is_told(host, expected):
     with pytest.raises(ClusterError, match=expected):

@@ -20,13 +20,7 @@ from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import PRESETS, load_preset
 from realfeatures.kubeflow.spec import port_name, tasks
-from realfeatures.kubeflow.tasks.cells import (
-    ADDRESSES,
-    CODE,
-    resolve,
-    slot,
-    structure,
-)
+from realfeatures.kubeflow.tasks.cells import ADDRESSES, CODE, resolve, slot, structure
 from realfeatures.kubeflow.tasks.records import RECORD_BYTES
 from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import PROFILES, Profile, load_profile
@@ -139,11 +133,7 @@ def test_every_cell_is_one_task(spec, preset):
 def test_every_text_that_a_task_takes_is_written_by_the_first_task(spec, preset):
     grid = cells(preset, [0])
     resolved = resolve(
-        preset.model_dump_json(),
-        seed=7,
-        repetitions=1,
-        overrides="{}",
-        expected_structure=structure(grid, [0]),
+        preset.model_dump_json(), seed=7, repetitions=1, overrides="{}", expected_structure=structure(grid, [0])
     )
     written = spec["components"]["comp-configure"]["outputDefinitions"]["parameters"]
     root = spec["root"]["dag"]["tasks"].values()

@@ -7,13 +7,7 @@ from small_pipeline import compile_small, started
 
 from realfeatures.cli.watching import follow, table_of
 from realfeatures.errors import RunFailed
-from realfeatures.kubeflow.server.run_state import (
-    RunState,
-    TaskState,
-    require_success,
-    task_names,
-    watch,
-)
+from realfeatures.kubeflow.server.run_state import RunState, TaskState, require_success, task_names, watch
 
 
 def test_a_run_is_watched_to_its_end(kubeflow, paper):

@@ -15,10 +15,7 @@ def test_each_augmentation_of_the_probe_has_its_row(page: Page) -> None:
 
 
 def test_what_is_measured_to_gate_a_claim_is_in_no_table_of_trained_encoders(page: Page) -> None:
-    for columns, count in (
-        (("paradigm", "features", "augmentation"), 24),
-        (("paradigm", "features", "one view"), 6),
-    ):
+    for columns, count in ((("paradigm", "features", "augmentation"), 24), (("paradigm", "features", "one view"), 6)):
         table = page.table(*columns, stubs=3)
         assert len(table) == count
         assert not {"untrained", "none", "adversarial", "pixels"} & {name for row in table for name in row[:2]}

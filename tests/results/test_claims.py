@@ -6,13 +6,7 @@ from collections.abc import Mapping
 import pytest
 
 from realfeatures.errors import ConfigError
-from realfeatures.experiment.claims import (
-    FAR_ABOVE_CHANCE,
-    LARGELY,
-    POOR,
-    WIDELY,
-    claims_for,
-)
+from realfeatures.experiment.claims import FAR_ABOVE_CHANCE, LARGELY, POOR, WIDELY, claims_for
 from realfeatures.experiment.comparisons import Above, Keeps, KeepsLike, Mean
 from realfeatures.experiment.measurement import Measurement, matched
 from realfeatures.experiment.vocabulary import ADVERSARIAL, Paradigm
@@ -20,12 +14,7 @@ from realfeatures.results.estimates import Estimates
 from realfeatures.results.judging import judge_comparison, seed_allowance
 from realfeatures.results.rows import Rows
 from realfeatures.results.statistics.intervals import wilson_interval
-from realfeatures.results.verdicts import (
-    Verdict,
-    as_json,
-    judge,
-    judge_all,
-)
+from realfeatures.results.verdicts import Verdict, as_json, judge, judge_all
 
 USUAL = {
     ("natural", "natural"): {

@@ -23,12 +23,7 @@ from realfeatures.results.contrasts import contrasts
 from realfeatures.results.flags import FLAGS, Flags
 from realfeatures.results.records import Finished, Records
 from realfeatures.results.rows import Accuracy, Rows
-from realfeatures.results.statistics.intervals import (
-    Interval,
-    over_seeds,
-    weighted_difference,
-    wilson_interval,
-)
+from realfeatures.results.statistics.intervals import Interval, over_seeds, weighted_difference, wilson_interval
 
 IMAGES, SEEDS = 1000, (0, 1)
 CLEAN = {"attack": "none", "norm": "none", "epsilon": 0.0}

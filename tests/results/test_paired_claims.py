@@ -137,9 +137,7 @@ def width(judged: Judged) -> float:
     return judged.quantity.high - judged.quantity.low
 
 
-def test_every_claim_finds_its_cells_in_the_grid_and_the_papers_world_supports_it(
-    verdicts: dict[str, Verdict],
-) -> None:
+def test_every_claim_finds_its_cells_in_the_grid_and_the_papers_world_supports_it(verdicts: dict[str, Verdict]) -> None:
     assert {name: (one.verdict, one.missing) for name, one in verdicts.items()} == {
         f"C{number}": ("supported", ()) for number in range(1, 8)
     }
@@ -232,8 +230,14 @@ def test_flags_that_do_not_count_what_the_record_says_are_an_error(tmp_path: Pat
     assert Flags(run).of(last) is None
 
 
+class Pixels(nn.Flatten):
+    """An encoder whose representation is the image."""
+
+    randomised = False
+
+
 class Linear(nn.Module):
-    """A classifier of 8x8 images whose representation is the image."""
+    """A linear classifier of 8x8 images."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -7,13 +7,7 @@ from realfeatures.experiment.config import Preset, ResNetConfig
 from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import PRESETS, load_preset
 from realfeatures.experiment.vocabulary import Paradigm
-from realfeatures.running.cost import (
-    AUTOATTACK_TARGETS,
-    Cost,
-    dimension,
-    estimate,
-    forward_flops,
-)
+from realfeatures.running.cost import AUTOATTACK_TARGETS, Cost, dimension, estimate, forward_flops
 from realfeatures.running.flops import mae_flops, resnet_flops, unet_flops
 from realfeatures.science.attacks import autoattack
 from realfeatures.science.data.decoded import Sizes

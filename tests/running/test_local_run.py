@@ -50,11 +50,7 @@ def run(out: Path, *arguments: str, **options) -> subprocess.CompletedProcess[st
 
 def start(out: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
-        command(out, *arguments),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
+        command(out, *arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
     )
 
 

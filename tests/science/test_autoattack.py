@@ -12,13 +12,7 @@ from torch import Tensor, nn
 
 from realfeatures.errors import ConfigError, DataError, Interrupted
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.autoattack import (
-    RAND,
-    STANDARD,
-    AutoAttackResult,
-    autoattack,
-    suite,
-)
+from realfeatures.science.attacks.autoattack import RAND, STANDARD, AutoAttackResult, autoattack, suite
 from realfeatures.science.attacks.pgd import Ball
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
@@ -28,10 +22,7 @@ BATCH = 4
 CLASSES = 4
 """The fewest for the standard version: its targeted attacks then have three targets instead of nine."""
 
-LARGE = {
-    Norm.L2: Ball(Norm.L2, 1.5),
-    Norm.LINF: Ball(Norm.LINF, 0.3),
-}
+LARGE = {Norm.L2: Ball(Norm.L2, 1.5), Norm.LINF: Ball(Norm.LINF, 0.3)}
 """So large that in the end every image is fooled, so that Square ends early."""
 
 
@@ -195,10 +186,7 @@ def noisy(model):
     return lambda images: model(images + 0.2 * torch.randn(images.shape))
 
 
-MEDIUM = {
-    Norm.L2: Ball(Norm.L2, 0.7),
-    Norm.LINF: Ball(Norm.LINF, 0.15),
-}
+MEDIUM = {Norm.L2: Ball(Norm.L2, 0.7), Norm.LINF: Ball(Norm.LINF, 0.15)}
 """So large that some images are fooled, and so small that some stay robust."""
 
 

@@ -24,12 +24,7 @@ from realfeatures.experiment.config import DataConfig
 from realfeatures.science.data import sources
 from realfeatures.science.data.decoded import Sizes, cache_folder
 from realfeatures.science.data.named import DATA_SOURCES, NamedSource
-from realfeatures.science.data.sources import (
-    describe_source,
-    load_source,
-    pin_source,
-    stratified_subset,
-)
+from realfeatures.science.data.sources import describe_source, load_source, pin_source, stratified_subset
 
 
 @pytest.fixture(autouse=True)

@@ -12,10 +12,7 @@ from realfeatures.science.evaluation import evaluate
 from realfeatures.science.paradigms.base import WithHead, frozen
 from realfeatures.science.probe import fit
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")]
 
 SHORT = ("optimizer.epochs=3", "optimizer.batch_size=64")
 

@@ -9,10 +9,7 @@ from realfeatures.experiment.config import ThreatModel
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.gradient_masking import GradientMasking, check_gradient_masking
 
-THREATS = {
-    Norm.L2: ThreatModel(norm=Norm.L2, epsilon=0.6),
-    Norm.LINF: ThreatModel(norm=Norm.LINF, epsilon=0.1),
-}
+THREATS = {Norm.L2: ThreatModel(norm=Norm.L2, epsilon=0.6), Norm.LINF: ThreatModel(norm=Norm.LINF, epsilon=0.1)}
 """At which PGD fools some of the images and leaves some."""
 
 

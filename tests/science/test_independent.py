@@ -17,12 +17,7 @@ from realfeatures.science.paradigms import masked as masked_paradigm
 from realfeatures.science.paradigms.contrastive import nt_xent_loss
 from realfeatures.science.paradigms.diffusion import alphas_cumprod, noise_prediction_loss, q_sample
 from realfeatures.science.paradigms.masked import masked_reconstruction_loss, random_shuffle
-from realfeatures.science.training import (
-    Examples,
-    MovingAverage,
-    learning_rate_at,
-    train,
-)
+from realfeatures.science.training import Examples, MovingAverage, learning_rate_at, train
 
 UNLIKELY = 1e-3
 """p-value below which a distribution is called wrong; the seeds are fixed, so a test passes always or never."""

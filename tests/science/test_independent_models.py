@@ -8,21 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from realfeatures.experiment.config import (
-    CropFlipConfig,
-    DiffusionConfig,
-    MaskedConfig,
-    OptimizerConfig,
-    ResNetConfig,
-)
+from realfeatures.experiment.config import CropFlipConfig, DiffusionConfig, MaskedConfig, OptimizerConfig, ResNetConfig
 from realfeatures.science.models.resnet import ResNet
 from realfeatures.science.models.unet import UNet
-from realfeatures.science.models.vit import (
-    MaskedDecoder,
-    MaskedEncoder,
-    patchify,
-    sine_cosine_positions,
-)
+from realfeatures.science.models.vit import MaskedDecoder, MaskedEncoder, patchify, sine_cosine_positions
 
 OPTIMIZER = OptimizerConfig(name="adam", learning_rate=1e-3, batch_size=4, epochs=1)
 WIDTH, ROWS, COLUMNS, PATCH = 16, 3, 2, 4

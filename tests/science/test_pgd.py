@@ -12,14 +12,7 @@ from torch import Tensor, nn
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.vocabulary import Norm
-from realfeatures.science.attacks.pgd import (
-    Ball,
-    ascend,
-    maximise,
-    pgd,
-    targeted,
-    untargeted,
-)
+from realfeatures.science.attacks.pgd import Ball, ascend, maximise, pgd, targeted, untargeted
 
 NORMS = list(Norm)
 

@@ -22,11 +22,7 @@ from conftest import started_run
 from torch import Tensor, nn
 
 from realfeatures.errors import ArtifactError
-from realfeatures.experiment.config import (
-    MatchingConfig,
-    ProbeConfig,
-    TargetedConfig,
-)
+from realfeatures.experiment.config import MatchingConfig, ProbeConfig, TargetedConfig
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science import probe, synthesis
 from realfeatures.science.artifacts import open_artifact, save_tensors, seal

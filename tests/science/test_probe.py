@@ -9,13 +9,7 @@ from sklearn.neighbors import KNeighborsClassifier
 from torch import nn
 
 from realfeatures.errors import ArtifactError, ConfigError
-from realfeatures.experiment.config import (
-    GaussianNoiseConfig,
-    KNNConfig,
-    PixelsConfig,
-    ProbeConfig,
-    UntrainedConfig,
-)
+from realfeatures.experiment.config import GaussianNoiseConfig, KNNConfig, PixelsConfig, ProbeConfig, UntrainedConfig
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Paradigm
 from realfeatures.science import paradigms, probe
@@ -23,12 +17,7 @@ from realfeatures.science.artifacts import open_artifact, seal
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.paradigms.base import ImageShape, Pretrained, frozen
-from realfeatures.science.probe import (
-    extract,
-    fit,
-    load_classifier,
-    nearest_neighbours,
-)
+from realfeatures.science.probe import extract, fit, load_classifier, nearest_neighbours
 
 FAST = ProbeConfig(epochs=5, batch_size=128, learning_rate=1e-2)
 

@@ -8,11 +8,7 @@ from checks import check_images_have_256_levels
 from conftest import started_run
 
 from realfeatures.errors import Interrupted
-from realfeatures.experiment.config import (
-    MatchingConfig,
-    RelabellingConfig,
-    TargetedConfig,
-)
+from realfeatures.experiment.config import MatchingConfig, RelabellingConfig, TargetedConfig
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.pgd import Ball, pgd
@@ -20,12 +16,7 @@ from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 from realfeatures.science.paradigms.base import Pretrained, WithHead, frozen
-from realfeatures.science.synthesis import (
-    _other_images,
-    match_representations,
-    perturb_towards_targets,
-    relabel,
-)
+from realfeatures.science.synthesis import _other_images, match_representations, perturb_towards_targets, relabel
 
 
 def classifier(trained: Pretrained) -> WithHead:

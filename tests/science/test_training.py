@@ -11,13 +11,7 @@ from realfeatures.errors import Interrupted, TrainingError
 from realfeatures.experiment.config import OptimizerConfig
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
-from realfeatures.science.training import (
-    Examples,
-    MovingAverage,
-    build_optimizer,
-    learning_rate_at,
-    train,
-)
+from realfeatures.science.training import Examples, MovingAverage, build_optimizer, learning_rate_at, train
 
 
 def optimizer(**changes: object) -> OptimizerConfig:

@@ -10,13 +10,7 @@ import pytest
 from faulty_proxy import FaultyProxy
 from seaweedfs import BUCKET, OTHER_BUCKET, QUICK, SERVICE, STORE, SeaweedFS, needs_s3
 
-from realfeatures.errors import (
-    ConfigError,
-    CorruptObjectError,
-    MissingObjectError,
-    StorageError,
-    StoreUnavailableError,
-)
+from realfeatures.errors import ConfigError, CorruptObjectError, MissingObjectError, StorageError, StoreUnavailableError
 from realfeatures.science.artifacts import seal, write_json
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import PART_BYTES, ObjectStore

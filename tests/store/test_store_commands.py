@@ -8,9 +8,7 @@ import pytest
 from command_line import realfeatures
 from seaweedfs import STORE, needs_s3
 
-from realfeatures.errors import (
-    ConfigError,
-)
+from realfeatures.errors import ConfigError
 
 pytestmark = [*needs_s3, pytest.mark.usefixtures("s3_environment")]
 

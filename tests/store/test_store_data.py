@@ -7,10 +7,7 @@ import pytest
 from command_line import realfeatures
 from seaweedfs import STORE, needs_s3
 
-from realfeatures.errors import (
-    ConfigError,
-    DataError,
-)
+from realfeatures.errors import ConfigError, DataError
 from realfeatures.experiment.config import DataConfig
 from realfeatures.experiment.presets import load_preset
 from realfeatures.science.data.sources import load_source, pin_source

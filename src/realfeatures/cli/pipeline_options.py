@@ -28,8 +28,7 @@ def _repetitions(text: str) -> int:
 
 ImageOption = Annotated[str, typer.Option("--image", help="Container image that every task runs in.")]
 FirstSeedOption = Annotated[
-    int,
-    typer.Option("--seed", "-s", parser=_seed, metavar="N", help="First repetition's; the run form can change it."),
+    int, typer.Option("--seed", "-s", parser=_seed, metavar="N", help="First repetition's; the run form can change it.")
 ]
 RepetitionsOption = Annotated[
     int,

@@ -77,10 +77,7 @@ def apply(
 
 @app.command("list")
 @grouped()
-def list_(
-    *,
-    server: ServerOptions,
-) -> None:
+def list_(*, server: ServerOptions) -> None:
     """List the recurring runs: name, when, whether they start runs, and the pinned version's id.
 
     [bold]Examples[/bold]

@@ -21,12 +21,7 @@ from realfeatures.experiment.config import (
     TimestepConfig,
     UntrainedConfig,
 )
-from realfeatures.experiment.experiments import (
-    Depth,
-    Want,
-    maker_of,
-    wants,
-)
+from realfeatures.experiment.experiments import Depth, Want, maker_of, wants
 from realfeatures.experiment.measurement import Measurement, matched
 from realfeatures.experiment.vocabulary import (
     ADVERSARIAL,
@@ -91,12 +86,7 @@ def cell_addresses(
 
 
 def cell_address(
-    cell: Cell,
-    *,
-    inputs: Mapping[str, str],
-    runtime: RuntimeConfig,
-    code: str,
-    versions: Mapping[str, str],
+    cell: Cell, *, inputs: Mapping[str, str], runtime: RuntimeConfig, code: str, versions: Mapping[str, str]
 ) -> str:
     """Return one cell's address, 32 hexadecimal digits, from its parents' addresses (by port)."""
     return digest_of(
@@ -142,13 +132,7 @@ class _Seed:
             # 63 bits: torch's generators take a signed 64-bit seed.
             seed = int.from_bytes(hashlib.sha256(f"{self.seed}/{name}".encode()).digest()[:8], "big") >> 1
             cell = Cell(
-                key=key,
-                stage=stage,
-                config=config,
-                inputs=inputs,
-                seed=seed,
-                run_seed=self.seed,
-                **vars(described),
+                key=key, stage=stage, config=config, inputs=inputs, seed=seed, run_seed=self.seed, **vars(described)
             )
             self.made[key] = cell
         return key
@@ -262,11 +246,7 @@ class _Seed:
 
     def _loss_curves(self, features: Features) -> None:
         read = matched(Paradigm.CONTRASTIVE, features)
-        inputs = {
-            "encoder": self._encoder(read.paradigm, features),
-            "probe": self._probe(Want(read)),
-            "test_set": DATA,
-        }
+        inputs = {"encoder": self._encoder(read.paradigm, features), "probe": self._probe(Want(read)), "test_set": DATA}
         name = f"{_folder_of(read)}/loss_curves"
         self._cell(name, "loss_curves", self.preset.loss_curves, inputs, about.loss_curves(read))
 

@@ -10,12 +10,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from realfeatures.errors import (
-    ArtifactError,
-    ConfigError,
-    CorruptObjectError,
-    MissingObjectError,
-)
+from realfeatures.errors import ArtifactError, ConfigError, CorruptObjectError, MissingObjectError
 from realfeatures.results.reading import RESULTS, read_results, require_version
 from realfeatures.results.rows import Row
 from realfeatures.store.client import ObjectStore

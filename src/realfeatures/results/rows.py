@@ -20,11 +20,7 @@ FEATURES_ORDER = tuple(Features)
 NOT_PLANNED = ""
 """The entry of a cell that the experiment does not have."""
 
-_CONFIGURED = {
-    Attack.PGD: "pgd",
-    Attack.AUTOATTACK: "autoattack",
-    Attack.PGD_REPRESENTATION: "representation",
-}
+_CONFIGURED = {Attack.PGD: "pgd", Attack.AUTOATTACK: "autoattack", Attack.PGD_REPRESENTATION: "representation"}
 """Attack -> the field of an attack's configuration that lists its threat models."""
 
 Content = Mapping[str, Any]

@@ -8,12 +8,7 @@ from realfeatures.experiment.measurement import Measurement
 from realfeatures.results.earlier import NamedRun
 from realfeatures.results.rows import Row
 from realfeatures.results.statistics.intervals import SEEDS_FOR_T, Interval, over_seeds
-from realfeatures.results.statistics.significance import (
-    FREEDOM_FOR_T,
-    SIGNIFICANCE,
-    p_of_test_images,
-    p_of_trainings,
-)
+from realfeatures.results.statistics.significance import FREEDOM_FOR_T, SIGNIFICANCE, p_of_test_images, p_of_trainings
 
 RULE = (
     f"A number has left its interval where, at {100 * SIGNIFICANCE:.0f} % for all numbers together (Holm), Newcombe's"

@@ -1,13 +1,7 @@
 """Whether an experiment's models and attacks fit the images of its data set; asked before anything is computed."""
 
 from realfeatures.errors import ConfigError
-from realfeatures.experiment.config import (
-    DiffusionConfig,
-    MaskedConfig,
-    Preset,
-    ResNetConfig,
-    ResNetParadigmConfig,
-)
+from realfeatures.experiment.config import DiffusionConfig, MaskedConfig, Preset, ResNetConfig, ResNetParadigmConfig
 from realfeatures.experiment.vocabulary import ADVERSARIAL, Experiment, Paradigm
 from realfeatures.science.data.decoded import Sizes
 

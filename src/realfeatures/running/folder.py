@@ -62,11 +62,7 @@ class RunFolder:
                 _require_same_experiment(known[0], preset, self.path)
             self._require_space()
             merged = [*dict.fromkeys([*(known[1] if known else ()), *seeds])]
-            content = {
-                "format_version": FORMAT_VERSION,
-                "preset": preset.model_dump(mode="json"),
-                "seeds": merged,
-            }
+            content = {"format_version": FORMAT_VERSION, "preset": preset.model_dump(mode="json"), "seeds": merged}
             write_json(self.path / EXPERIMENT, content)
             with storage_errors(self.path):
                 (self.path / "cells").mkdir(exist_ok=True)

@@ -15,13 +15,7 @@ from pathlib import Path
 from types import FrameType
 
 from realfeatures import errors
-from realfeatures.errors import (
-    ConfigError,
-    Interrupted,
-    RealFeaturesError,
-    StageCrash,
-    WorkerError,
-)
+from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash, WorkerError
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
 from realfeatures.report.sections import tables

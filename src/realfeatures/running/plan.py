@@ -46,10 +46,7 @@ def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
     for source in outside_sources(preset).values():
         check_outside(source, channels=info.channels)
     pinned = preset.model_copy(
-        update={
-            "data": data,
-            **{name: pin_outside(source) for name, source in outside_sources(preset).items()},
-        }
+        update={"data": data, **{name: pin_outside(source) for name, source in outside_sources(preset).items()}}
     )
     check_fit(pinned, info)
     grid = cells(pinned, seeds)

@@ -100,13 +100,7 @@ def linear_probe(config: ProbeConfig, *, run: Run, encoder: Artifact, train_set:
 
 
 def attack(
-    config: AttackConfig,
-    *,
-    run: Run,
-    encoder: Artifact,
-    probe: Artifact,
-    test_set: Artifact,
-    result: OutputDir,
+    config: AttackConfig, *, run: Run, encoder: Artifact, probe: Artifact, test_set: Artifact, result: OutputDir
 ) -> Outcome:
     """Measure clean and robust accuracy of a probed encoder, on natural test images or on a robust set's."""
     model = probing.load_classifier(encoder, run, probe=probe)

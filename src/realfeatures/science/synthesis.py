@@ -137,11 +137,7 @@ def perturb_towards_targets(
         start = _floats(natural.images[chosen], run)
         aim = targets[chosen]
         found = ascend(
-            targeted(classify, aim),
-            start,
-            centre=start,
-            ball=Ball(config.norm, config.epsilon),
-            step_sizes=step_sizes,
+            targeted(classify, aim), start, centre=start, ball=Ball(config.norm, config.epsilon), step_sizes=step_sizes
         )
         crafted = to_uint8(found)
         quantised = _floats(crafted, run)

@@ -110,11 +110,7 @@ def build_optimizer(module: nn.Module, config: OptimizerConfig) -> torch.optim.O
     parameters = [parameter for parameter in module.parameters() if parameter.requires_grad]
     if config.name == "sgd":
         return torch.optim.SGD(
-            parameters,
-            lr=config.learning_rate,
-            momentum=config.momentum,
-            weight_decay=config.weight_decay,
-            fused=True,
+            parameters, lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay, fused=True
         )
     adam = torch.optim.AdamW if config.name == "adamw" else torch.optim.Adam
     return adam(

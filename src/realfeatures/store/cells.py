@@ -8,12 +8,7 @@ import logging
 import shutil
 from pathlib import Path
 
-from realfeatures.errors import (
-    ArtifactError,
-    CorruptObjectError,
-    MissingObjectError,
-    StorageError,
-)
+from realfeatures.errors import ArtifactError, CorruptObjectError, MissingObjectError, StorageError
 from realfeatures.experiment.config import DataConfig
 from realfeatures.science.artifacts import beside, commit, read_manifest
 from realfeatures.store.archives import pack, unpack

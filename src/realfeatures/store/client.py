@@ -12,12 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
 from realfeatures.errors import CorruptObjectError, MissingObjectError, StorageError, attempt
 from realfeatures.science.artifacts import beside, sha256_of, storage_errors
 from realfeatures.store.failures import passes, reason, told
-from realfeatures.store.settings import (
-    LOCATION_VARIABLE,
-    Patience,
-    Settings,
-    read_settings,
-)
+from realfeatures.store.settings import LOCATION_VARIABLE, Patience, Settings, read_settings
 
 if TYPE_CHECKING:
     from minio import Minio

@@ -11,11 +11,7 @@ from realfeatures.errors import ConfigError, DataError, MissingObjectError
 from realfeatures.experiment.config import DataConfig
 from realfeatures.science.artifacts import beside, storage_errors
 from realfeatures.science.data.decoded import CacheEntry, cache_folder, find
-from realfeatures.science.data.sources import (
-    cache_entry,
-    load_source,
-    pin_source,
-)
+from realfeatures.science.data.sources import cache_entry, load_source, pin_source
 from realfeatures.store.archives import pack, unpack
 from realfeatures.store.client import ObjectStore, Progress, no_progress
 

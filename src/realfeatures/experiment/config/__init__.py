@@ -17,9 +17,7 @@ from realfeatures.experiment.config.data import (
     GaussianNoiseConfig,
     SimCLRAugmentationConfig,
 )
-from realfeatures.experiment.config.outside import (
-    OutsideConfig,
-)
+from realfeatures.experiment.config.outside import OutsideConfig
 from realfeatures.experiment.config.paradigms import (
     AdversarialConfig,
     ContrastiveConfig,
@@ -33,23 +31,10 @@ from realfeatures.experiment.config.paradigms import (
     SupervisedConfig,
     UntrainedConfig,
 )
-from realfeatures.experiment.config.preset import (
-    Preset,
-)
-from realfeatures.experiment.config.readout import (
-    KNNConfig,
-    ProbeConfig,
-    TimestepConfig,
-)
-from realfeatures.experiment.config.synthesis import (
-    MatchingConfig,
-    RelabellingConfig,
-    TargetedConfig,
-)
-from realfeatures.experiment.config.training import (
-    OptimizerConfig,
-    RuntimeConfig,
-)
+from realfeatures.experiment.config.preset import Preset
+from realfeatures.experiment.config.readout import KNNConfig, ProbeConfig, TimestepConfig
+from realfeatures.experiment.config.synthesis import MatchingConfig, RelabellingConfig, TargetedConfig
+from realfeatures.experiment.config.training import OptimizerConfig, RuntimeConfig
 
 __all__ = [
     "AdversarialConfig",

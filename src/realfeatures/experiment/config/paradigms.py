@@ -138,6 +138,5 @@ class UntrainedConfig(Config):
 
 
 PretrainConfig = Annotated[
-    ParadigmConfig | AdversarialConfig | OutsideConfig | PixelsConfig | UntrainedConfig,
-    Field(discriminator="paradigm"),
+    ParadigmConfig | AdversarialConfig | OutsideConfig | PixelsConfig | UntrainedConfig, Field(discriminator="paradigm")
 ]

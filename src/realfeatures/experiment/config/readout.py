@@ -3,11 +3,7 @@
 from pydantic import model_validator
 
 from realfeatures.experiment.config.bounds import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
-from realfeatures.experiment.config.data import (
-    CropFlipConfig,
-    GaussianNoiseConfig,
-    SimCLRAugmentationConfig,
-)
+from realfeatures.experiment.config.data import CropFlipConfig, GaussianNoiseConfig, SimCLRAugmentationConfig
 from realfeatures.experiment.vocabulary import Config
 
 

@@ -1,10 +1,6 @@
 """The preset `cifar10-gpu`: the paper's models on all of CIFAR-10, with shorter schedules."""
 
-from realfeatures.experiment.config import (
-    Preset,
-    ResNetConfig,
-    ThreatModel,
-)
+from realfeatures.experiment.config import Preset, ResNetConfig, ThreatModel
 from realfeatures.experiment.overrides import override
 from realfeatures.experiment.presets.paper import paper
 from realfeatures.experiment.vocabulary import Norm

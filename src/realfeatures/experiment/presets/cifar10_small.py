@@ -1,11 +1,6 @@
 """The preset `cifar10-small`: an experiment for a CPU."""
 
-from realfeatures.experiment.config import (
-    Preset,
-    ResNetConfig,
-    RuntimeConfig,
-    ThreatModel,
-)
+from realfeatures.experiment.config import Preset, ResNetConfig, RuntimeConfig, ThreatModel
 from realfeatures.experiment.overrides import override
 from realfeatures.experiment.presets.paper import paper
 from realfeatures.experiment.vocabulary import Norm

@@ -36,13 +36,7 @@ def paper() -> Preset:
     resnet50 = ResNetConfig(block="bottleneck", blocks=(3, 4, 6, 3), width=64)
     crop_flip = CropFlipConfig(padding=4, flip=True)  # ref SL/train_sl.py
     sgd = OptimizerConfig(  # ref SL/train_sl.py: SGD 0.1, momentum 0.9, wd 5e-4, batch 512, cosine, 30 epochs
-        name="sgd",
-        learning_rate=0.1,
-        momentum=0.9,
-        weight_decay=5e-4,
-        batch_size=512,
-        epochs=30,
-        schedule="cosine",
+        name="sgd", learning_rate=0.1, momentum=0.9, weight_decay=5e-4, batch_size=512, epochs=30, schedule="cosine"
     )
     simclr = SimCLRAugmentationConfig(min_scale=0.08)
     threats = (

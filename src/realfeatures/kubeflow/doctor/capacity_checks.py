@@ -4,12 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
 from typing import Any
 
-from realfeatures.kubeflow.doctor.findings import (
-    Finding,
-    ok,
-    problem,
-    unknown,
-)
+from realfeatures.kubeflow.doctor.findings import Finding, ok, problem, unknown
 from realfeatures.kubeflow.doctor.need import Need, number
 from realfeatures.kubeflow.server.kubernetes_api import Cluster, ask
 

@@ -10,14 +10,7 @@ from typing import Any
 from realfeatures.errors import ForbiddenError
 from realfeatures.kubeflow.doctor import access_checks as access
 from realfeatures.kubeflow.doctor import capacity_checks as capacity
-from realfeatures.kubeflow.doctor.findings import (
-    Check,
-    Finding,
-    ok,
-    parts,
-    problem,
-    unknown,
-)
+from realfeatures.kubeflow.doctor.findings import Check, Finding, ok, parts, problem, unknown
 from realfeatures.kubeflow.doctor.need import Need
 from realfeatures.kubeflow.server.connection import ENDPOINT_VARIABLE, Connection, is_named
 from realfeatures.kubeflow.server.kubeflow_api import LEAST_RELEASE, Kubeflow, release_of

@@ -13,14 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from realfeatures.experiment.vocabulary import canonical_json
-from realfeatures.science.artifacts import (
-    MANIFEST,
-    RECORD,
-    RUN,
-    read_record,
-    storage_errors,
-    write_json,
-)
+from realfeatures.science.artifacts import MANIFEST, RECORD, RUN, read_record, storage_errors, write_json
 
 RECORD_BYTES = 2048
 """A task's inputs reach it as one argument, for which Linux has 128 KiB, and Kubeflow writes every element

@@ -15,21 +15,12 @@ from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cell_addresses, cells
 from realfeatures.experiment.vocabulary import canonical_json
 from realfeatures.kubeflow.spec import port_name
-from realfeatures.kubeflow.tasks.cells import (
-    require_code,
-    resolve,
-)
+from realfeatures.kubeflow.tasks.cells import require_code, resolve
 from realfeatures.kubeflow.tasks.metrics import ConfusionMatrix, log_confusion, log_metrics
 from realfeatures.kubeflow.tasks.records import KFPArtifact, gather, pack_record
 from realfeatures.logs import Pace, log_to_stderr
 from realfeatures.running.names import check_run_name, timed_name
-from realfeatures.science.artifacts import (
-    Artifact,
-    empty_folder,
-    open_artifact,
-    read_record,
-    write_bytes,
-)
+from realfeatures.science.artifacts import Artifact, empty_folder, open_artifact, read_record, write_bytes
 from realfeatures.store.cells import CellStore
 from realfeatures.store.client import ObjectStore
 from realfeatures.store.reports import publish
@@ -38,15 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 def configure_run(
-    preset: str,
-    *,
-    seed: int,
-    repetitions: int,
-    overrides: str,
-    run_name: str,
-    structure: str,
-    code: str,
-    **files: str,
+    preset: str, *, seed: int, repetitions: int, overrides: str, run_name: str, structure: str, code: str, **files: str
 ) -> None:
     """Resolve what a run form asks for into the text of every cell, or refuse it, before anything is computed.
 

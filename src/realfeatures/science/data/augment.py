@@ -51,10 +51,7 @@ def gaussian_noise(
 
 
 def simclr_view(
-    batch: Tensor,
-    config: SimCLRAugmentationConfig,
-    generator: torch.Generator,
-    memory_format: torch.memory_format,
+    batch: Tensor, config: SimCLRAugmentationConfig, generator: torch.Generator, memory_format: torch.memory_format
 ) -> Tensor:
     """Return one random view: resized crop, flip, colour jitter, grey, blur.
 

@@ -136,13 +136,7 @@ def _download(source: NamedSource) -> list[Any]:
         with _one_process(source.folder), _timeout():
             try:
                 return [_open(source, split, download=True) for split in ("train", "test")]
-            except (
-                URLError,
-                TimeoutError,
-                ConnectionError,
-                http.client.HTTPException,
-                RuntimeError,
-            ) as error:
+            except (URLError, TimeoutError, ConnectionError, http.client.HTTPException, RuntimeError) as error:
                 raise DataError(
                     f"{source.title} cannot be downloaded or read ({_line(error)}); put its original files into an"
                     f" empty {source.folder}, or use your own copy with folder:PATH"

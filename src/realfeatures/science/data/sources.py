@@ -274,10 +274,7 @@ def _class_sizes(counts: "NDArray[np.int64]", size: int) -> "NDArray[np.int64]":
 
 
 def _check_subset(config: DataConfig, whole: Sizes) -> None:
-    for split, size, available in (
-        ("train", config.train_size, whole.train),
-        ("test", config.test_size, whole.test),
-    ):
+    for split, size, available in (("train", config.train_size, whole.train), ("test", config.test_size, whole.test)):
         if size is not None and not whole.classes <= size <= available:
             raise DataError(
                 f"data.{split}_size={size}: {title(config)} has {available} {split} images of"

@@ -88,13 +88,7 @@ class MaskedDecoder(nn.Module):
 def transformer(width: int, heads: int, blocks: int) -> nn.TransformerEncoder:
     """Return pre-norm transformer blocks with a final norm (Dosovitskiy et al. 2021)."""
     layer = nn.TransformerEncoderLayer(
-        width,
-        heads,
-        dim_feedforward=4 * width,
-        dropout=0.0,
-        activation="gelu",
-        batch_first=True,
-        norm_first=True,
+        width, heads, dim_feedforward=4 * width, dropout=0.0, activation="gelu", batch_first=True, norm_first=True
     )
     stack = nn.TransformerEncoder(layer, blocks, norm=nn.LayerNorm(width), enable_nested_tensor=False)
     # TransformerEncoder copies one initialised layer; each block needs weights of its own.

@@ -77,11 +77,7 @@ def pretrain(config: DiffusionConfig, images: ImageSet, run: Run) -> Pretrained:
 
 
 def noise_prediction_loss(
-    predict: Callable[[Tensor, Tensor], Tensor],
-    clean: Tensor,
-    noise: Tensor,
-    timesteps: Tensor,
-    signal_levels: Tensor,
+    predict: Callable[[Tensor, Tensor], Tensor], clean: Tensor, noise: Tensor, timesteps: Tensor, signal_levels: Tensor
 ) -> Tensor:
     """Return the mean squared error between the noise and what is predicted of it.
 
