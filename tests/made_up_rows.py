@@ -64,6 +64,3 @@ def run(correct: Correct, name: str = "now", **changes: str) -> NamedRun:
 def over(seeds: range, **accuracies: int) -> Correct:
     """About equal numbers of correct answers for each seed, one or two apart."""
     return {(name, seed): value + seed % 3 for name, value in accuracies.items() for seed in seeds}
-
-
-# What is the same, and what is not reproduced

@@ -124,7 +124,7 @@ EXPERIMENT: Edits = {
             "_WANTS: dict[Experiment, Callable[[Preset], Iterator[Want]]] = {\n",
             "def _neighbours(preset: Preset) -> Iterator[Want]:\n"
             "    for paradigm in preset.paradigms:\n"
-            "        yield replace(matched(paradigm, Features.NATURAL), readout=Readout.KNN)\n\n\n"
+            "        yield Want(matched(paradigm, Features.NATURAL, readout=Readout.KNN))\n\n\n"
             "_WANTS: dict[Experiment, Callable[[Preset], Iterator[Want]]] = {\n    Experiment.E7: _neighbours,\n",
         )
     ],

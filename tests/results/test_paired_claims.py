@@ -1,6 +1,5 @@
-"""Claims judged image by image: the paired bootstrap, the flags behind it, and every claim on a grid's own cells."""
+"""Claims judged image by image: the flags behind the intervals, and every claim on a grid's own cells."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from made_up_flags import correlated
 from torch import nn
 
 from realfeatures.errors import ArtifactError
@@ -36,8 +35,7 @@ from realfeatures.results.flags import FLAGS, Flags
 from realfeatures.results.judging import Judged, judge_comparison
 from realfeatures.results.records import Finished, Records
 from realfeatures.results.rows import Row, Rows
-from realfeatures.results.statistics.bootstrap import paired_bootstrap
-from realfeatures.results.statistics.intervals import weighted_difference, wilson_interval
+from realfeatures.results.statistics.intervals import wilson_interval
 from realfeatures.results.verdicts import Verdict, as_json, judge_all
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet
@@ -65,13 +63,6 @@ def world_of_the_paper(read: Measurement, attack: str) -> float:
     if features in NON_ROBUST_OF.values():
         return 0.68 if paradigm == Paradigm.SUPERVISED and features == "non_robust" else 0.25
     return 0.92 if features == "robust" else 0.97
-
-
-def correlated(probabilities: list[float], hardness: np.ndarray, generator: np.random.Generator) -> np.ndarray:
-    """Return verdicts (K, n) of classifiers that agree, more than chance would, on which images are hard."""
-    noise = generator.normal(size=(len(probabilities), len(hardness)))
-    latent = math.sqrt(0.7) * hardness + math.sqrt(0.3) * noise
-    return latent < stats.norm.ppf(np.array(probabilities))[:, None]
 
 
 def measured(cell: Cell, folder: Path, world: World, *, seed: int) -> Finished:
@@ -126,10 +117,6 @@ def rows(paper: Records) -> list[dict[str, Any]]:
 @pytest.fixture(scope="module")
 def verdicts(paper: Records, rows: list[dict[str, Any]]) -> dict[str, Verdict]:
     return {one.claim.id: one for one in judge_all(Rows(rows), classes=10, flags=Flags(paper))}
-
-
-def difference(accuracies: np.ndarray) -> np.ndarray:
-    return accuracies[0] - accuracies[1]
 
 
 def width(judged: Judged) -> float:
@@ -230,12 +217,6 @@ def test_flags_that_do_not_count_what_the_record_says_are_an_error(tmp_path: Pat
     assert Flags(run).of(last) is None
 
 
-class Pixels(nn.Flatten):
-    """An encoder whose representation is the image."""
-
-    randomised = False
-
-
 class Linear(nn.Module):
     """A linear classifier of 8x8 images."""
 
@@ -285,54 +266,6 @@ def test_p_values_stand_beside_the_verdict_and_the_kind_of_interval(verdicts: di
     assert {one["interval"] for one in compared} == {"paired_bootstrap"}
     assert {gate["interval"] for one in compared for gate in one["gates"]} == {"paired_bootstrap"}
     assert [len(one["terms"][0]) for one in as_json(verdicts["C5"])["comparisons"]] == [3, 2]
-
-
-def test_the_bootstrap_draws_as_an_index_of_images_would() -> None:
-    generator = np.random.default_rng(1)
-    flags = correlated([0.6, 0.5], generator.normal(size=300), generator)
-    found = paired_bootstrap(flags, difference)
-    indices = generator.integers(300, size=(10_000, 300))
-    slow = flags[0][indices].mean(axis=1) - flags[1][indices].mean(axis=1)
-    assert found is not None
-    assert found.value == pytest.approx(flags[0].mean() - flags[1].mean())
-    # Quantiles of 10,000 draws: their standard error is about 3 % of the half-width, and the steps are 1/300.
-    assert (found.low, found.high) == pytest.approx(tuple(np.quantile(slow, (0.025, 0.975))), abs=2 / 300)
-    assert paired_bootstrap(flags, difference) == found  # seeded
-
-
-def test_the_paired_interval_covers_the_truth_about_95_times_in_100_and_newcombes_too_often() -> None:
-    generator = np.random.default_rng(0)
-    accuracies, share, n = [0.30, 0.90], 0.5, 400
-    truth = accuracies[0] - share * accuracies[1]
-    paired, independent = 0, 0
-    for _ in range(600):
-        flags = correlated(accuracies, generator.normal(size=n), generator)
-        found = paired_bootstrap(flags, lambda a: a[0] - share * a[1], resamples=1000)
-        first, second = (wilson_interval(int(one.sum()), n) for one in flags)
-        newcombe = weighted_difference(first, second, weight=share)
-        assert found is not None
-        paired += found.low <= truth <= found.high
-        independent += newcombe.low <= truth <= newcombe.high
-    assert 0.925 < paired / 600 < 0.975  # standard error 0.9 points
-    assert independent > paired
-
-
-@pytest.mark.parametrize(
-    ("flags", "why"),
-    [
-        (np.array([[1, 0, 1, 0], [1, 0, 1, 0]], dtype=bool), "equal flags have no difference in any resample"),
-        (np.array([[0, 0, 0, 0], [1, 0, 1, 1]], dtype=bool), "0 of 4 is no proof of 0"),
-        (np.array([[1, 1, 1, 1], [1, 0, 1, 1]], dtype=bool), "4 of 4 is no proof of 1"),
-        (np.zeros((2, 0), dtype=bool), "no images"),
-    ],
-)
-def test_flags_that_tell_of_no_error_are_left_to_another_interval(flags: np.ndarray, why: str) -> None:
-    assert paired_bootstrap(flags, difference) is None, why
-
-
-def test_a_share_of_nothing_in_a_resample_is_left_to_another_interval() -> None:
-    flags = np.array([[1, 0, 0, 0, 0, 0], [1, 1, 1, 0, 0, 0]], dtype=bool)
-    assert paired_bootstrap(flags, lambda a: a[1] / a[0]) is None
 
 
 def test_a_claim_that_one_more_test_would_not_bear_is_inconclusive_after_holms_correction(tmp_path: Path) -> None:
