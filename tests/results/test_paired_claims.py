@@ -230,12 +230,6 @@ def test_flags_that_do_not_count_what_the_record_says_are_an_error(tmp_path: Pat
     assert Flags(run).of(last) is None
 
 
-class Pixels(nn.Flatten):
-    """An encoder whose representation is the image."""
-
-    randomised = False
-
-
 class Linear(nn.Module):
     """A linear classifier of 8x8 images."""
 
