@@ -62,6 +62,12 @@ class Table:
             return f"{next(iter(columns))} in every cell"
         return "; ".join(f"{', '.join(names)}: {size}" for size, names in columns.items())
 
+    def __str__(self) -> str:
+        """Return it as lines of text with columns of equal width."""
+        lines = [self.columns, *(tuple(map(entry_text, row)) for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
+
     def numeric(self, index: int) -> bool:
         """Return whether a column holds numbers, which stand at its right."""
         return self.stubs <= index < len(self.columns) - self.words
