@@ -2,7 +2,7 @@
 
 import pytest
 
-from realfeatures.experiment.names import MINUS, interval_text, percent
+from realfeatures.experiment.wording import MINUS, interval_text, percent
 from realfeatures.report.sections import tables
 from realfeatures.report.tables import Table, duration, entry_text
 from realfeatures.results.rows import Accuracy

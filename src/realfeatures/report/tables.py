@@ -6,7 +6,7 @@ An entry that was not measured is None, drawn as an em dash.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from realfeatures.experiment.names import interval_text
+from realfeatures.experiment.wording import interval_text
 from realfeatures.results.rows import NOT_PLANNED, Accuracy
 from realfeatures.results.statistics.intervals import Interval
 
