@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from realfeatures.results.results import Results
     from realfeatures.running.local import run_experiment
     from realfeatures.science.attacks.autoattack import autoattack
-    from realfeatures.science.attacks.pgd import pgd
+    from realfeatures.science.attacks.pgd import Ball, pgd
+    from realfeatures.science.data.images import ImageSet
     from realfeatures.science.paradigms import load_encoder
     from realfeatures.science.paradigms.contrastive import nt_xent_loss
     from realfeatures.science.probe import fit as fit_probe
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "Ball",
+    "ImageSet",
     "Measurement",
     "RealFeaturesError",
     "Results",
@@ -45,6 +48,8 @@ __all__ = [
 ]
 
 _PLACES = {
+    "Ball": "science.attacks.pgd.Ball",
+    "ImageSet": "science.data.images.ImageSet",
     "Measurement": "experiment.measurement.Measurement",
     "RealFeaturesError": "errors.RealFeaturesError",
     "Results": "results.results.Results",

@@ -2,7 +2,7 @@
 
 from made_up_run import Page, Run
 
-from realfeatures.experiment.names import MINUS
+from realfeatures.experiment.wording import MINUS
 
 
 def test_the_decomposition_is_answered_in_words_from_the_numbers(original: Run) -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from realfeatures.experiment.names import MINUS, interval_text, percent
+from realfeatures.experiment.wording import MINUS, interval_text, percent
 from realfeatures.report.sections import tables
 from realfeatures.report.tables import Table, duration, entry_text
 from realfeatures.results.rows import Accuracy
@@ -41,6 +41,13 @@ def test_a_column_that_the_experiment_does_not_have_is_left_out() -> None:
     assert table.columns == ("what", "a", "c")
     assert table.rows == (("x", accuracy, None), ("y", "", None))
     assert table.sizes == "n = 10, one seed in every cell"
+
+
+def test_a_printed_table_has_columns_of_equal_width() -> None:
+    table = Table(
+        ("encoder", "natural"), (("masked", Accuracy(Interval(0.9, 0.88, 0.925), 500, 1)), ("raw pixels", None))
+    )
+    assert str(table).splitlines() == ["encoder     natural", "masked      90.0 [88.0, 92.5]", "raw pixels  —"]
 
 
 def test_tables_are_named_by_their_section_and_the_others_by_their_heading_too(results: dict) -> None:

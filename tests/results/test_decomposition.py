@@ -14,9 +14,9 @@ from scipy import stats
 
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cell_addresses, cells
-from realfeatures.experiment.names import MINUS
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Readout, measurement_name
+from realfeatures.experiment.wording import MINUS
 from realfeatures.report.sections.decomposition import answers, culprit_of, losses
 from realfeatures.results.build import measured as measured_by
 from realfeatures.results.contrasts import contrasts

@@ -6,7 +6,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from realfeatures.experiment.names import interval_text
+from realfeatures.experiment.wording import interval_text
 from realfeatures.report.section import Part
 from realfeatures.report.tables import Entry, Noted, Table, entry_text
 from realfeatures.results.rows import Accuracy

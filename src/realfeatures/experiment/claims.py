@@ -9,7 +9,6 @@ from typing import Literal
 
 from realfeatures.experiment.comparisons import Above, Beats, Claim, Gate, Keeps, KeepsLike, Mean
 from realfeatures.experiment.measurement import Measurement, matched, probed
-from realfeatures.experiment.names import percent
 from realfeatures.experiment.vocabulary import (
     ADVERSARIAL,
     AUGMENTED,
@@ -23,6 +22,7 @@ from realfeatures.experiment.vocabulary import (
     Protocol,
     Readout,
 )
+from realfeatures.experiment.wording import percent
 
 FAR_ABOVE_CHANCE = 0.20
 """chosen: 20 points, more than test sets of some hundred images or other seeds move an accuracy."""

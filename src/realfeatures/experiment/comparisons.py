@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Literal
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.measurement import Measurement
-from realfeatures.experiment.names import Bounds, accuracy_text, control_name, difference_text, percent, threat_name
 from realfeatures.experiment.vocabulary import Attack, Features
+from realfeatures.experiment.wording import Bounds, accuracy_text, control_name, difference_text, percent, threat_name
 
 if TYPE_CHECKING:
     import numpy as np

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from realfeatures.experiment.names import percent
+from realfeatures.experiment.wording import percent
 from realfeatures.report import tables
 from realfeatures.results.rows import Accuracy
 from realfeatures.results.statistics.intervals import Interval

@@ -6,7 +6,7 @@ An entry that was not measured is None, drawn as an em dash.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from realfeatures.experiment.names import interval_text
+from realfeatures.experiment.wording import interval_text
 from realfeatures.results.rows import NOT_PLANNED, Accuracy
 from realfeatures.results.statistics.intervals import Interval
 
@@ -61,6 +61,12 @@ class Table:
         if len(columns) == 1:
             return f"{next(iter(columns))} in every cell"
         return "; ".join(f"{', '.join(names)}: {size}" for size, names in columns.items())
+
+    def __str__(self) -> str:
+        """Return it as lines of text with columns of equal width."""
+        lines = [self.columns, *(tuple(map(entry_text, row)) for row in self.rows)]
+        widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+        return "\n".join("  ".join(map(str.ljust, line, widths)).rstrip() for line in lines)
 
     def numeric(self, index: int) -> bool:
         """Return whether a column holds numbers, which stand at its right."""

@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 
 from realfeatures.experiment.comparisons import Keeps, Referred, share_kept
 from realfeatures.experiment.measurement import Measurement
-from realfeatures.experiment.names import accuracy_text, control_name, difference_text, percent, threat_name
 from realfeatures.experiment.vocabulary import UNTRAINED
+from realfeatures.experiment.wording import accuracy_text, control_name, difference_text, percent, threat_name
 from realfeatures.results.judging import Controlled, Decision, Gated, Judged, control_of
 
 

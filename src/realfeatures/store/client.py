@@ -7,15 +7,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, BinaryIO, cast
+from typing import IO, Any, BinaryIO, cast
 
 from realfeatures.errors import CorruptObjectError, MissingObjectError, StorageError, attempt
 from realfeatures.science.artifacts import beside, sha256_of, storage_errors
+from realfeatures.store.connection import minio_client
 from realfeatures.store.failures import passes, reason, told
 from realfeatures.store.settings import LOCATION_VARIABLE, Patience, Settings, read_settings
-
-if TYPE_CHECKING:
-    from minio import Minio
 
 Progress = Callable[[int, int], None]
 """Told the bytes that are done, and all."""
@@ -55,8 +53,8 @@ class ObjectStore:
     def __init__(self, settings: Settings, *, patience: Patience | None = None) -> None:
         self.settings = settings
         self.patience = patience or Patience()
-        self._plain = _client(settings, self.patience, only_new=False)
-        self._only_new = _client(settings, self.patience, only_new=True)
+        self._plain = minio_client(settings, self.patience, only_new=False)
+        self._only_new = minio_client(settings, self.patience, only_new=True)
 
     @classmethod
     def from_location(cls, location: str, *, patience: Patience | None = None) -> "ObjectStore":
@@ -273,35 +271,3 @@ class _Counted:
         self.done += len(content)
         self.progress(self.done, self.total)
         return content
-
-
-def _client(settings: Settings, patience: Patience, *, only_new: bool) -> "Minio":
-    """Return minio's client, without retries of its own: ours are told, random and bounded."""
-    import certifi
-    import urllib3
-    from minio import Minio
-
-    class OnlyNew(urllib3.PoolManager):
-        """Asks the server to refuse an object that is there already; minio's own interface has no such option."""
-
-        def urlopen(self, method: str, url: str, redirect: bool = True, **rest: Any) -> Any:  # type: ignore[override]
-            # An object appears with its only PUT, or with the POST that completes its parts.
-            if (method == "PUT" and "partNumber=" not in url) or (method == "POST" and "uploadId=" in url):
-                rest["headers"] = {**(rest.get("headers") or {}), "If-None-Match": "*"}
-            return super().urlopen(method, url, redirect, **rest)
-
-    pool = (OnlyNew if only_new else urllib3.PoolManager)(
-        timeout=urllib3.Timeout(connect=patience.connect_seconds, read=patience.read_seconds),
-        maxsize=10,  # minio's own value
-        cert_reqs="CERT_REQUIRED",
-        ca_certs=os.environ.get("SSL_CERT_FILE") or certifi.where(),
-        retries=urllib3.Retry(total=False, redirect=2),
-    )
-    return Minio(
-        settings.host,
-        access_key=settings.access_key,
-        secret_key=settings.secret_key,
-        secure=settings.secure,
-        region=settings.region,
-        http_client=pool,
-    )

@@ -1,7 +1,7 @@
 """E4: what augmentation in the linear probe changes."""
 
-from realfeatures.experiment.names import control_name, threat_name
 from realfeatures.experiment.vocabulary import Experiment, Readout
+from realfeatures.experiment.wording import control_name, threat_name
 from realfeatures.report.classifiers import ordered, self_supervised
 from realfeatures.report.section import Part, Section
 from realfeatures.report.sections.masking import warnings

@@ -4,8 +4,8 @@ from collections.abc import Collection
 from dataclasses import replace
 
 from realfeatures.experiment.measurement import CLEAN, Measurement, Threat, matched, probed
-from realfeatures.experiment.names import control_name, threat_name
 from realfeatures.experiment.vocabulary import AUGMENTED, UNTRAINED, Attack, Control, Experiment, Readout
+from realfeatures.experiment.wording import control_name, threat_name
 from realfeatures.report.classifiers import ordered, self_supervised, trained
 from realfeatures.report.section import Part, Section, with_rows
 from realfeatures.report.sections.masking import warnings

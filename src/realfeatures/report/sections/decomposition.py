@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from realfeatures.experiment.measurement import probed
-from realfeatures.experiment.names import control_name, interval_text
 from realfeatures.experiment.vocabulary import NONE, UNTRAINED, Control, Experiment, Features
+from realfeatures.experiment.wording import control_name, interval_text
 from realfeatures.report.section import Part, Section
 from realfeatures.report.tables import Entry, Table
 from realfeatures.results.contrasts import BOTH, DIFFERENCE, ENCODER, PROBE, crafted_sets

@@ -1,7 +1,7 @@
 """E6: standard supervised training on the sets of Ilyas et al. (arXiv 1905.02175)."""
 
-from realfeatures.experiment.names import threat_name
 from realfeatures.experiment.vocabulary import Experiment, Features, Readout
+from realfeatures.experiment.wording import threat_name
 from realfeatures.report.classifiers import features_of, trained
 from realfeatures.report.section import Part, Section
 from realfeatures.report.sections.masking import warnings

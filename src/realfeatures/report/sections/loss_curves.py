@@ -5,7 +5,7 @@ from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 from realfeatures.experiment.about import Role
-from realfeatures.experiment.names import ball_name, percent
+from realfeatures.experiment.wording import ball_name, percent
 from realfeatures.report.drawing import GREY, draw_svg, legend
 from realfeatures.report.section import Part
 from realfeatures.report.tables import Entry, Table

@@ -7,7 +7,7 @@ from typing import Any
 from realfeatures.experiment.about import Role
 from realfeatures.experiment.address import SHOWN_DIGITS
 from realfeatures.experiment.measurement import Measurement, Threat
-from realfeatures.experiment.names import control_name, threat_name
+from realfeatures.experiment.wording import control_name, threat_name
 from realfeatures.report.section import Part, Section
 from realfeatures.results.records import Records
 from realfeatures.results.rows import Content

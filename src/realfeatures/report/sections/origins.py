@@ -1,8 +1,8 @@
 """E3: where non-robust features come from, and where they are of use."""
 
 from realfeatures.experiment.measurement import matched
-from realfeatures.experiment.names import percent
 from realfeatures.experiment.vocabulary import NON_ROBUST_OF, Experiment, Features
+from realfeatures.experiment.wording import percent
 from realfeatures.report.section import Part, Section
 from realfeatures.report.tables import Table
 from realfeatures.results.rows import Content, Rows, chance, chosen, paradigms_of

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from realfeatures.experiment.measurement import Threat, matched
-from realfeatures.experiment.names import threat_name
+from realfeatures.experiment.wording import threat_name
 from realfeatures.report.section import Part, Section
 from realfeatures.report.tables import Entry, Table
 from realfeatures.results.rows import Content, Rows

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from realfeatures.experiment.about import Role
 from realfeatures.experiment.measurement import CLEAN, Measurement, matched
-from realfeatures.experiment.names import control_name, epsilon_name, threat_name
 from realfeatures.experiment.vocabulary import ADVERSARIAL, STANDARD, Experiment, Features, Paradigm, Protocol
+from realfeatures.experiment.wording import control_name, epsilon_name, threat_name
 from realfeatures.report.classifiers import features_of, ordered, trained
 from realfeatures.report.drawing import GREY, MARKERS, colour_of, draw_svg, figure_width, legend, percent_axis
 from realfeatures.report.section import Part, Section

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from realfeatures.experiment.about import Role
-from realfeatures.experiment.names import ball_name, percent
 from realfeatures.experiment.vocabulary import Experiment
+from realfeatures.experiment.wording import ball_name, percent
 from realfeatures.report.classifiers import place
 from realfeatures.report.drawing import BLUES, INK, TIP, draw_svg
 from realfeatures.report.section import Part, Section, with_rows

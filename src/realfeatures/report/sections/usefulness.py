@@ -3,8 +3,8 @@
 from typing import TYPE_CHECKING
 
 from realfeatures.experiment.measurement import matched, probed
-from realfeatures.experiment.names import control_name
 from realfeatures.experiment.vocabulary import NONE, UNTRAINED, Control, Experiment, Features
+from realfeatures.experiment.wording import control_name
 from realfeatures.report.classifiers import features_of
 from realfeatures.report.drawing import INK, colour_of, draw_svg, figure_width, legend, percent_axis
 from realfeatures.report.section import Part, Section
