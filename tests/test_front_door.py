@@ -41,7 +41,7 @@ def test_the_package_lists_its_names_and_refuses_others():
     "program",
     [
         "import realfeatures",
-        "from realfeatures import load_preset, run_experiment, Results, Measurement, RealFeaturesError",
+        "from realfeatures import load_preset, open_results, run_experiment, Results, Measurement, RealFeaturesError",
         "from realfeatures import load_preset; from realfeatures.running.plan import make_plan;"
         " make_plan(load_preset('digits'), seeds=[0])",
     ],

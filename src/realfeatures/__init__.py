@@ -1,10 +1,11 @@
 """Which features of an image are real: usefulness and robustness of features across learning paradigms.
 
-    from realfeatures import load_preset, run_experiment
+    from realfeatures import load_preset, open_results, run_experiment
 
     results = run_experiment(load_preset("digits"), out="runs/demo")
     print(results.accuracy(paradigm="masked", features="robust").value)
     print(results.table("usefulness"), results.report)
+    results = open_results("runs/demo")  # the same later, without computing anything
 
 What `__all__` names is the library; each is imported when it is first asked for, so that `import realfeatures`, a
 plan and a compiled pipeline need no torch.
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from realfeatures.experiment.presets import load_preset
     from realfeatures.results.results import Results
     from realfeatures.running.local import run_experiment
+    from realfeatures.running.opening import open_results
     from realfeatures.science.attacks.autoattack import autoattack
     from realfeatures.science.attacks.pgd import Ball, pgd
     from realfeatures.science.data.images import ImageSet
@@ -42,6 +44,7 @@ __all__ = [
     "load_preset",
     "match_representations",
     "nt_xent_loss",
+    "open_results",
     "perturb_towards_targets",
     "pgd",
     "run_experiment",
@@ -59,6 +62,7 @@ _PLACES = {
     "load_preset": "experiment.presets.load_preset",
     "match_representations": "science.synthesis.match_representations",
     "nt_xent_loss": "science.paradigms.contrastive.nt_xent_loss",
+    "open_results": "running.opening.open_results",
     "perturb_towards_targets": "science.synthesis.perturb_towards_targets",
     "pgd": "science.attacks.pgd.pgd",
     "run_experiment": "running.local.run_experiment",

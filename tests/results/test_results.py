@@ -59,7 +59,10 @@ def test_any_field_of_a_measurement_chooses(found: Results) -> None:
         ({"features": "robust"}, "masked on robust: not measured in .*; measured are: masked; supervised"),
         ({"attack": "pgd", "norm": "L2", "epsilon": 1}, "measured are: masked on natural; .* under pgd L2 0.25"),
         ({"features": "imaginary"}, "features 'imaginary' is unknown; expected one of: natural, "),
-        ({"colour": "red"}, "'colour'; a measurement has: paradigm, features, probe_features, readout, timestep"),
+        ({"epsilon": "0.25"}, "epsilon '0.25': expected a number, such as 0.25"),
+        ({"epsilon": None}, "epsilon None: expected a number"),
+        ({"timestep": [5]}, r"timestep \[5\]: expected a whole number or None"),
+        ({"colour": "red"}, "unknown field 'colour'; a measurement has: paradigm, features, probe_features, readout, "),
     ],
 )
 def test_what_was_not_measured_is_one_line_that_says_what_was(found: Results, asked: dict, message: str) -> None:
@@ -107,6 +110,21 @@ def test_a_notebook_shows_the_report_apart_from_its_own_page(found: Results) -> 
     assert frame["srcdoc"] == PAGE
     assert frame["sandbox"] == "allow-scripts"
     assert found.report.read_text() == PAGE
+
+
+def test_a_report_that_is_gone_is_one_line(found: Results) -> None:
+    found.report.unlink()
+    with pytest.raises(
+        ArtifactError, match=r"report\.html: No such file or directory; run the experiment again"
+    ) as caught:
+        found._repr_html_()
+    assert "\n" not in str(caught.value)
+
+
+def test_a_newer_release_s_results_ask_for_an_update(folder: Path, content: dict[str, Any]) -> None:
+    (folder / "results.json").write_text(json.dumps({**content, "schema_version": 4}))
+    with pytest.raises(ArtifactError, match=r"version 4, expected 3; a newer release wrote it; update realfeatures$"):
+        Results(folder, tables)
 
 
 def test_a_folder_without_results_and_one_of_an_older_release_are_refused(

@@ -15,7 +15,8 @@ from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.presets import load_preset
 from realfeatures.running.cost import Cost
 from realfeatures.running.folder import RunFolder
-from realfeatures.running.local import default_jobs
+from realfeatures.running.local import _stop_signals, default_jobs
+from realfeatures.running.opening import open_results
 from realfeatures.running.order import Schedule, critical_paths
 from realfeatures.running.plan import Plan, make_plan
 from realfeatures.science.artifacts import RUN
@@ -34,6 +35,12 @@ TINY = [
     "attack.autoattack=[]",
 ]
 """Fifteen cells of the digits preset, two of them trainings that take a second or two."""
+
+SCRIPT = """
+import sys
+from realfeatures import load_preset, run_experiment
+run_experiment(load_preset("digits", {assignments}), out=sys.argv[1], jobs=1)
+"""
 
 LONG_CELL = "seed0/natural/supervised/encoder"
 PATIENCE_SECONDS = 120.0
@@ -116,6 +123,14 @@ def test_a_run_computes_every_cell_and_writes_the_report(finished, plan):
         assert (finished / name).stat().st_size > 0
 
 
+def test_a_finished_run_opens_by_its_folder_s_name_with_the_report_s_tables(finished, monkeypatch):
+    monkeypatch.chdir(finished.parent)
+    results = open_results(finished.name)
+    assert results.report == finished / "report.html"
+    assert "supervised" in str(results.table("usefulness"))
+    assert results.accuracy(paradigm="supervised", features="natural").seeds == 1
+
+
 def test_a_rerun_computes_nothing_and_imports_no_torch(copy):
     before = identities(copy)
     program = (
@@ -171,6 +186,28 @@ def test_a_run_that_is_stopped_and_then_killed_ends_with_the_same_bytes(finished
     assert json.loads((out / "cells" / plan.addresses[LONG_CELL] / RUN).read_bytes())["resumed"] is True
     assert artifact_bytes(out) == artifact_bytes(finished)
     assert list((out / "partial").iterdir()) == []
+
+
+def test_an_interrupt_of_a_script_says_how_to_go_on(plan, tmp_path):
+    words = [sys.executable, "-c", SCRIPT.format(assignments=TINY), str(tmp_path / "run")]
+    running = subprocess.Popen(words, stderr=subprocess.PIPE, text=True, start_new_session=True)
+    wait_for((tmp_path / "run" / "partial" / plan.addresses[LONG_CELL] / "output").exists)
+    os.killpg(running.pid, signal.SIGINT)
+    _, stderr = running.communicate(timeout=PATIENCE_SECONDS)
+    assert running.returncode == 1
+    last = stderr.splitlines()[-1]
+    assert last.startswith("realfeatures.errors.Interrupted: ")
+    assert last.endswith(
+        f" of {len(plan.grid)} cells are done; checkpoints are saved; run the same call again to go on"
+    )
+
+
+def test_a_second_interrupt_says_how_to_go_on_too():
+    with _stop_signals() as stop:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert stop.is_set()
+        with pytest.raises(KeyboardInterrupt, match="are kept; run the same call again to go on"):
+            os.kill(os.getpid(), signal.SIGINT)
 
 
 @pytest.mark.slow

@@ -36,7 +36,7 @@ EXTRAS = {
 
 STOPPED, REFUSED = "interrupted; go on with: {command}", "error: {line}"
 ENDINGS: dict[type[BaseException], tuple[int, str]] = {
-    Interrupted: (INTERRUPTED, "interrupted: {line}; go on with: {command}"),
+    Interrupted: (INTERRUPTED, "interrupted: {cause}; go on with: {command}"),
     KeyboardInterrupt: (INTERRUPTED, STOPPED),
     typer.Abort: (INTERRUPTED, STOPPED),
     StoreUnavailableError: (UNAVAILABLE, REFUSED),
@@ -112,7 +112,9 @@ def main() -> int:
         if ending is None:
             raise
         code, words = ending
-        typer.echo(words.format(error=error, line=one_line(error), command=_own_command()), err=True)
+        line = one_line(error)
+        cause = line.partition(";")[0]  # without a library's remedy, where the command is the better one
+        typer.echo(words.format(error=error, line=line, cause=cause, command=_own_command()), err=True)
         return code
     if code == INTERRUPTED:  # typer may make an exit code of Ctrl-C
         typer.echo(STOPPED.format(command=_own_command()), err=True)

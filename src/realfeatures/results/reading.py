@@ -46,7 +46,10 @@ def require_version(content: Any, *, name: str) -> None:
         raise ArtifactError(f"{name}: holds no JSON object; expected a {RESULTS} of realfeatures")
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ArtifactError(
-            f"{name}: {RESULTS} has schema version {version!r}, expected {SCHEMA_VERSION}; run its command again with"
-            " this release, which keeps finished cells of an equal address and computes the others"
+        remedy = (
+            "a newer release wrote it; update realfeatures"
+            if isinstance(version, int) and version > SCHEMA_VERSION
+            else "run its command again with this release, which keeps finished cells of an equal address and computes"
+            " the others"
         )
+        raise ArtifactError(f"{name}: {RESULTS} has schema version {version!r}, expected {SCHEMA_VERSION}; {remedy}")

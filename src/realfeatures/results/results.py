@@ -2,10 +2,11 @@
 
 import html
 from collections.abc import Callable, Mapping
+from numbers import Integral, Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ArtifactError, ConfigError
 from realfeatures.experiment.measurement import Measurement
 from realfeatures.results.reading import read_results
 from realfeatures.results.rows import Accuracy, Rows
@@ -15,9 +16,12 @@ if TYPE_CHECKING:
 
 REPORT = "report.html"
 
+_NUMBERS = {"epsilon": (Real, "a number, such as 0.25"), "timestep": (Integral | None, "a whole number or None")}
+"""What the fields of a Measurement that are no names may be."""
+
 
 class Results:
-    """What a run measured, from its results.json.
+    """What a run measured, from its results.json; `open_results` opens a finished run's.
 
     Args:
         folder: the run's.
@@ -54,10 +58,8 @@ class Results:
             >>> results.accuracy(paradigm="supervised", features="natural", attack="pgd", norm="L2", epsilon=0.25).low
             0.8622342812328346
         """
-        try:
-            asked = Measurement(paradigm=paradigm, features=features, **{"probe_features": features, **others})
-        except TypeError as error:
-            raise ConfigError(f"{error}; a measurement has: {', '.join(Measurement.__dataclass_fields__)}") from None
+        _check_fields(others)
+        asked = Measurement(paradigm=paradigm, features=features, **{"probe_features": features, **others})
         found = self._rows.accuracy(asked)
         if found is None:
             like = (one for one in self._rows.measured if (one.paradigm, one.features) == (paradigm, features))
@@ -97,6 +99,24 @@ class Results:
         return f"Results({str(self.folder)!r}): {len(self.content['rows'])} accuracies; report {self.report}"
 
     def _repr_html_(self) -> str:
-        """Show the report in a notebook, where its scripts reach nothing but itself."""
-        page = html.escape(self.report.read_text(encoding="utf-8"), quote=True)
+        """Show the report in a notebook, where its scripts reach nothing but itself.
+
+        Raises:
+            ArtifactError: the report cannot be read.
+        """
+        try:
+            page = html.escape(self.report.read_text(encoding="utf-8"), quote=True)
+        except OSError as error:
+            raise ArtifactError(f"{self.report}: {error.strerror}; run the experiment again, which writes it") from None
         return f'<iframe srcdoc="{page}" sandbox="allow-scripts" width="100%" height="800"></iframe>'
+
+
+def _check_fields(values: Mapping[str, Any]) -> None:
+    for name, value in values.items():
+        if name not in Measurement.__dataclass_fields__:
+            raise ConfigError(
+                f"unknown field {name!r}; a measurement has: {', '.join(Measurement.__dataclass_fields__)}"
+            )
+        kind, expected = _NUMBERS.get(name, (object, ""))
+        if not isinstance(value, kind):
+            raise ConfigError(f"{name} {value!r}: expected {expected}")

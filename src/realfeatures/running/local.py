@@ -9,22 +9,23 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 
 from realfeatures import errors
-from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StageCrash, WorkerError
+from realfeatures.errors import Interrupted, RealFeaturesError, StageCrash, WorkerError
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import cells
-from realfeatures.report.sections import tables
 from realfeatures.report.tables import duration
 from realfeatures.results.results import Results
+from realfeatures.running.arguments import check_folder, check_jobs, check_preset, opened_store
 from realfeatures.running.folder import LOG, RunFolder
 from realfeatures.running.names import check_run_name
+from realfeatures.running.opening import open_results
 from realfeatures.running.order import Schedule
-from realfeatures.running.plan import Plan, addresses_of, make_plan
+from realfeatures.running.plan import Plan, addresses_of, check_seeds, make_plan
 from realfeatures.running.pool import Worker, receive, workers
 from realfeatures.running.progress import RunProgress, show_progress
 from realfeatures.running.workers import Message
@@ -39,14 +40,16 @@ logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.3
 """chosen: how soon the scheduler notices Ctrl-C while its workers are silent."""
 
+GO_ON = "run the same call again to go on"
+
 
 def run_experiment(
     preset: Preset,
     *,
     out: Path | str,
-    seeds: Sequence[int] = (0,),
+    seeds: int | Iterable[int] = (0,),
     jobs: int | None = None,
-    store: ObjectStore | None = None,
+    store: ObjectStore | str | None = None,
     name: str | None = None,
 ) -> Results:
     """Compute an experiment in a folder, write its report there and return what was measured.
@@ -59,8 +62,8 @@ def run_experiment(
         out: the folder; running/folder.py says what is in it.
         seeds: each is one repetition of the experiment.
         jobs: cells computed side by side; None: see `default_jobs`.
-        store: an object store, from which finished cells are taken, and in which they, the checkpoints of running
-            ones and the report are kept, for a machine whose disk does not last.
+        store: an object store or its s3://BUCKET/PREFIX, from which finished cells are taken, and in which they, the
+            checkpoints of running ones and the report are kept, for a machine whose disk does not last.
         name: of the run in the object store; None: the preset's.
 
     Raises:
@@ -69,19 +72,21 @@ def run_experiment(
         StorageError: the folder cannot be written, or is in use.
         WorkerError: a process died.
         Interrupted: Ctrl-C or a termination signal; checkpoints are saved.
+        KeyboardInterrupt: Ctrl-C again, before they were.
         StageCrash: a bug in a stage.
     """
-    jobs = default_jobs(preset) if jobs is None else jobs
-    if jobs < 1:
-        raise ConfigError(f"--jobs {jobs}: expected a whole number of at least 1")
-    name = preset.name if name is None else name
+    check_preset(preset)
+    seeds = check_seeds(seeds)
+    jobs = check_jobs(default_jobs(preset) if jobs is None else jobs)
+    name = str(preset.name if name is None else name)
     check_run_name(name)
+    folder = RunFolder(check_folder(out, argument="out"))
+    store = opened_store(store)
     plan = _prepare(preset, seeds=seeds, store=store)
-    folder = RunFolder(Path(out).absolute())
     with folder.claim(plan.preset, seeds=seeds), _log_file(folder.path / LOG):
         _compute(plan, folder, jobs=jobs, store=store)
         _report(plan, folder, name=name, store=store)
-    return Results(folder.path, tables)
+    return open_results(folder.path)
 
 
 def _prepare(preset: Preset, *, seeds: Sequence[int], store: ObjectStore | None) -> Plan:
@@ -140,7 +145,9 @@ def _compute(plan: Plan, folder: RunFolder, *, jobs: int, store: ObjectStore | N
     ):
         _Drive(schedule, pool, progress, stop).run()
     if not schedule.complete:
-        raise Interrupted(f"{schedule.finished_count} of {schedule.total} cells are done")
+        # The command line says up to the first semicolon, and then which command goes on.
+        done_now = f"{schedule.finished_count} of {schedule.total} cells are done"
+        raise Interrupted(f"{done_now}; checkpoints are saved; {GO_ON}")
 
 
 class _Drive:
@@ -222,7 +229,7 @@ def _stop_signals() -> Iterator[threading.Event]:
 
     def handle(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - the signature of a handler
         if stop.is_set():
-            raise KeyboardInterrupt
+            raise KeyboardInterrupt(f"finished cells and saved checkpoints are kept; {GO_ON}")
         stop.set()
 
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}

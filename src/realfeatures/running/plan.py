@@ -3,10 +3,12 @@
 Imports no torch: a plan of days of work takes a second.
 """
 
-from collections.abc import Sequence
+import operator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ConfigError, one_line
 from realfeatures.experiment.address import code_digest, library_versions
 from realfeatures.experiment.config import OutsideConfig, Preset
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
@@ -33,14 +35,14 @@ class Plan:
     """The estimated work of each cell, by key."""
 
 
-def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
-    """Return the plan of an experiment.
+def make_plan(preset: Preset, *, seeds: int | Iterable[int]) -> Plan:
+    """Return the plan of an experiment; `check_seeds` says what may be seeds.
 
     Raises:
         ConfigError: a seed, or a size that does not fit the data set.
         DataError: the data set is not usable.
     """
-    check_seeds(seeds)
+    seeds = check_seeds(seeds)
     data = pin_source(preset.data)
     info = describe_source(data)
     for source in outside_sources(preset).values():
@@ -52,7 +54,7 @@ def make_plan(preset: Preset, *, seeds: Sequence[int]) -> Plan:
     grid = cells(pinned, seeds)
     return Plan(
         preset=pinned,
-        seeds=tuple(seeds),
+        seeds=seeds,
         info=info,
         grid=tuple(grid),
         addresses=addresses_of(grid, pinned),
@@ -71,16 +73,37 @@ def addresses_of(grid: Sequence[Cell], preset: Preset) -> dict[str, str]:
     return cell_addresses(grid, runtime=preset.runtime, code=code_digest(), versions=library_versions())
 
 
-def check_seeds(seeds: Sequence[int]) -> None:
-    """Refuse seeds that are negative or named twice.
+def check_seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """Return seeds as plain whole numbers of at least 0; a single one is one, numpy's are some too.
 
     Raises:
-        ConfigError: there is one.
+        ConfigError: there is none, one is no such number, or one is named twice.
     """
-    if not seeds:
+    numbers = [whole_number(seed) for seed in _each(seeds)]
+    if not numbers:
         raise ConfigError("seeds: none given; expected at least one, such as --seed 0")
-    for position, seed in enumerate(seeds):
+    for position, seed in enumerate(numbers):
+        if seed is None:
+            raise ConfigError(f"seeds {one_line(repr(seeds))}: expected whole numbers of at least 0, such as [0, 1]")
         if seed < 0:
             raise ConfigError(f"--seed {seed}: expected a whole number of at least 0")
-        if seed in seeds[:position]:
+        if seed in numbers[:position]:
             raise ConfigError(f"--seed {seed}: is named twice; name each seed once")
+    return tuple(seed for seed in numbers if seed is not None)
+
+
+def whole_number(value: Any) -> int | None:
+    """Return a whole number of any library as Python's own; None for all else, True and False among it."""
+    try:
+        return None if isinstance(value, bool) else operator.index(value)
+    except TypeError:
+        return None
+
+
+def _each(seeds: Any) -> Iterable[Any]:
+    if isinstance(seeds, str | bytes):
+        return (seeds,)
+    try:
+        return tuple(seeds)
+    except TypeError:  # a single value, numpy's array of no dimension too
+        return (seeds,)
