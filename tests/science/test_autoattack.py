@@ -299,9 +299,29 @@ def test_bad_input_is_refused(model):
     images, labels = digits(6)
     with pytest.raises(DataError, match=r"pixels in \[0, 16\], expected \[0, 1\]"):
         attack(model, images * 16, labels, ball=LARGE[Norm.L2])
-    with pytest.raises(DataError, match="labels from 0 to 6, the model has 4 logits, expected 0 to 3"):
+    with pytest.raises(DataError, match="labels from 0 to 6, of 4 classes expected 0 to 3"):
         attack(model, images, labels.clamp_min(6) * (labels > 0), ball=LARGE[Norm.L2])
     with pytest.raises(DataError, match="labels from -1 to"):
         attack(model, images, labels - 1, ball=LARGE[Norm.L2])
     with pytest.raises(ConfigError, match="expected at least 2"):
         attack(lambda x: model(x)[:, :1], images, torch.zeros_like(labels), ball=LARGE[Norm.L2])
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "text"),
+    [
+        ({"version": "Rand"}, ConfigError, "version 'Rand': expected one of standard, rand"),
+        ({"batch_size": 0}, ConfigError, "batch_size 0: expected a whole number of 1 or more"),
+        ({"model": nn.Flatten()}, ConfigError, "Flatten is in train mode, expected eval mode"),
+        ({"labels": torch.zeros(5, dtype=torch.long)}, DataError, r"labels are int64 \(5,\), expected int64 \(6,\)"),
+        ({"labels": torch.zeros(6)}, DataError, r"labels are float32 \(6,\), expected int64 \(6,\)"),
+        ({"images": torch.empty(0, 1, 8, 8)}, DataError, r"images are float32 \(0, 1, 8, 8\), expected .* at least 1"),
+    ],
+)
+def test_what_an_attack_would_mistake_is_refused_before_it(changed, error, text):
+    def unexpected(_images: Tensor) -> Tensor:
+        raise AssertionError("the model was asked")
+
+    given = dict(zip(("images", "labels"), digits(6), strict=True), model=unexpected, ball=LARGE[Norm.L2]) | changed
+    with pytest.raises(error, match=text):
+        autoattack(**given)

@@ -161,7 +161,7 @@ class Shaken(nn.Module):
 
 
 def test_a_random_encoder_gets_the_autoattack_for_such_and_the_same_numbers_again(model, tmp_path):
-    shaken = WithHead(Shaken(), model.head)
+    shaken = WithHead(Shaken(), model.head).eval()
     run = lambda **rest: evaluate(config(), shaken, images_to_attack(), Run(seed=1, **rest))  # noqa: E731
     found = run()
     details = of(found, "autoattack", "Linf", 0.6)["details"]

@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 
+from realfeatures.errors import ConfigError, DataError
 from realfeatures.experiment.presets import load_preset
 from realfeatures.science.models.vit import patchify
 from realfeatures.science.paradigms.contrastive import nt_xent_loss
@@ -47,6 +48,21 @@ def test_nt_xent_of_orthogonal_pairs_has_its_analytic_value() -> None:
 def test_nt_xent_does_not_depend_on_the_length_of_projections() -> None:
     first, second = torch.randn(2, 6, 3, generator=torch.Generator().manual_seed(1))
     assert nt_xent_loss(10 * first, second, 0.2).item() == pytest.approx(nt_xent_loss(first, second, 0.2).item())
+
+
+@pytest.mark.parametrize(
+    ("shapes", "temperature", "error", "text"),
+    [
+        (((4, 3), (5, 3)), 0.5, DataError, r"views \(4, 3\) and \(5, 3\): expected both \(N, D\), N at least 2"),
+        (((1, 3), (1, 3)), 0.5, DataError, "N at least 2"),
+        (((4, 3, 2), (4, 3, 2)), 0.5, DataError, r"expected both \(N, D\)"),
+        (((4, 3), (4, 3)), 0.0, ConfigError, "temperature 0.0: expected a finite number above 0"),
+        (((4, 3), (4, 3)), math.nan, ConfigError, "temperature nan: expected a finite number above 0"),
+    ],
+)
+def test_nt_xent_of_what_is_no_pair_of_views_is_refused(shapes, temperature, error, text) -> None:
+    with pytest.raises(error, match=text):
+        nt_xent_loss(*map(torch.ones, shapes), temperature)
 
 
 def test_masked_loss_counts_masked_patches_only() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from realfeatures.errors import ConfigError
+from realfeatures.errors import ConfigError, DataError
 from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.pgd import Ball, ascend, maximise, pgd, targeted, untargeted
 
@@ -246,3 +246,38 @@ def test_a_ball_that_does_not_exist_is_refused():
         Ball("l2", 0.5)
     with pytest.raises(ConfigError, match="epsilon -1: expected 0 or more"):
         Ball("L2", -1)
+    with pytest.raises(ConfigError, match="epsilon '1': expected 0 or more, as a number"):
+        Ball("L2", "1")
+
+
+def test_a_norm_without_a_geometry_of_its_own_is_not_taken_for_l2():
+    ball, images = Ball("L2", 1), torch.rand(2, 3, 4, 4)
+    object.__setattr__(ball, "norm", "L1")  # as if it stood in Norm alone
+    for geometry in (ball.steepest, ball.project, lambda like: ball.random(like, generator())):
+        with pytest.raises(NotImplementedError, match="L1"):
+            geometry(images)
+
+
+@pytest.mark.parametrize(
+    ("changed", "error", "text"),
+    [
+        ({"images": torch.zeros(2, 3, 8, 8).byte()}, DataError, r"images are uint8 \(2, 3, 8, 8\), expected floats"),
+        ({"images": torch.rand(3, 8, 8)}, DataError, r"images are float32 \(3, 8, 8\), expected floats \(N, C, H, W\)"),
+        ({"images": torch.full((2, 3, 8, 8), 255.0)}, DataError, r"pixels in \[255, 255\], expected \[0, 1\]"),
+        ({"images": torch.full((2, 3, 8, 8), math.nan)}, DataError, r"pixels in \[nan, nan\], expected \[0, 1\]"),
+        ({"labels": torch.zeros(3, dtype=torch.long)}, DataError, r"labels are int64 \(3,\), expected int64 \(2,\)"),
+        ({"labels": torch.rand(2, 5)}, DataError, r"labels are float32 \(2, 5\), expected int64 \(2,\)"),
+        ({"labels": torch.tensor([0, -100])}, DataError, "labels from -100 to 0, of 5 classes expected 0 to 4"),
+        ({"labels": torch.tensor([0, 5])}, DataError, "labels from 0 to 5, of 5 classes expected 0 to 4"),
+        ({"steps": 0}, ConfigError, "steps 0: expected a whole number of 1 or more"),
+        ({"steps": 2.5}, ConfigError, "steps 2.5: expected a whole number of 1 or more"),
+        ({"step_size": 0.0}, ConfigError, "step_size 0.0: expected a finite number above 0"),
+        ({"step_size": math.inf}, ConfigError, "step_size inf: expected a finite number above 0"),
+        ({"ball": Ball("L2", math.inf)}, ConfigError, "epsilon inf: expected a finite one where no step_size is given"),
+        ({"model": small_cnn().train()}, ConfigError, "Sequential is in train mode, expected eval mode"),
+    ],
+)
+def test_what_pgd_would_mistake_is_refused(changed, error, text):
+    usable = {"model": small_cnn(), "images": torch.rand(2, 3, 8, 8), "labels": torch.tensor([0, 4])}
+    with pytest.raises(error, match=text):
+        pgd(**usable | {"ball": Ball("L2", 0.5)} | changed)

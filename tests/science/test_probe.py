@@ -32,7 +32,7 @@ def test_a_probe_leaves_every_weight_and_buffer_bit_identical(paradigm: str, dig
 
 
 def test_the_folded_probe_gives_the_accuracy_of_logistic_regression(digits_train, digits_test) -> None:
-    pixels = nn.Flatten()
+    pixels = nn.Flatten().eval()
     fitted = fit(load_preset("digits").probe, pixels, digits_train, started_run())
     with torch.no_grad():
         ours = (fitted.linear(to_float(digits_test.images).flatten(1)).argmax(1) == digits_test.labels).float().mean()
@@ -45,7 +45,7 @@ def test_the_folded_probe_gives_the_accuracy_of_logistic_regression(digits_train
 
 
 def test_a_feature_that_is_constant_in_training_has_no_say(digits_train) -> None:
-    fitted = fit(FAST, nn.Flatten(), digits_train, started_run())
+    fitted = fit(FAST, nn.Flatten().eval(), digits_train, started_run())
     dead = to_float(digits_train.images).flatten(1).var(dim=0) == 0
     assert dead.sum() >= 3  # pixels of the border that are black in every digit
     assert torch.equal(fitted.linear.weight[:, dead], torch.zeros(10, int(dead.sum())))
@@ -81,7 +81,7 @@ def test_a_probe_of_another_encoder_is_refused(tmp_path, standard: Pretrained, d
     standard.save(encoder)
     config = load_preset("digits").supervised
     artifact(encoder, "encoder", config.identity(), paradigms.attributes_of(config, standard.shape))
-    fit(FAST, nn.Flatten(), _pooled(digits_train), started_run()).save(other)
+    fit(FAST, nn.Flatten().eval(), _pooled(digits_train), started_run()).save(other)
     artifact(other, "probe", FAST.identity(), {})
     with pytest.raises(ArtifactError, match="takes 16 values, the encoder gives 64; probe again"):
         load_classifier(open_artifact(encoder), Run(seed=0), probe=open_artifact(other))
@@ -171,7 +171,7 @@ def test_an_augmented_probe_sees_every_view_of_every_image(digits_train, monkeyp
     seen = []
     monkeypatch.setattr(probe, "train", lambda _module, _loss, examples, *_: seen.append(examples) or [])
     noise = GaussianNoiseConfig(deviation=0.1)
-    fit(FAST.model_copy(update={"augmentation": noise, "views": 3}), nn.Flatten(), images, started_run())
+    fit(FAST.model_copy(update={"augmentation": noise, "views": 3}), nn.Flatten().eval(), images, started_run())
     (examples,) = seen
     assert torch.equal(examples.labels, images.labels.repeat(3))
     assert examples.inputs.shape == (180, 64)
@@ -183,7 +183,7 @@ def test_an_augmented_probe_sees_every_view_of_every_image(digits_train, monkeyp
 
 def test_the_same_seed_gives_the_same_views(digits_train) -> None:
     config = FAST.model_copy(update={"augmentation": load_preset("digits").contrastive.augmentation, "views": 2})
-    first, second = (fit(config, nn.Flatten(), digits_train.first(50), started_run()).linear for _ in range(2))
+    first, second = (fit(config, nn.Flatten().eval(), digits_train.first(50), started_run()).linear for _ in range(2))
     assert torch.equal(first.weight, second.weight)
 
 
@@ -213,3 +213,10 @@ def _pooled(images: ImageSet) -> ImageSet:
     # (N, 1, 4, 4): sixteen pixels instead of the 64 values of the encoder.
     pooled = torch.nn.functional.avg_pool2d(images.images.float(), 2).to(torch.uint8)
     return ImageSet(pooled, images.labels, images.classes)
+
+
+def test_an_encoder_in_train_mode_is_refused_as_it_is(digits_train) -> None:
+    encoder = nn.Sequential(nn.BatchNorm2d(1), nn.Flatten())
+    with pytest.raises(ConfigError, match=r"Sequential is in train mode, expected eval mode; call its \.eval\(\)"):
+        fit(FAST, encoder, digits_train, started_run())
+    assert encoder[0].num_batches_tracked == 0

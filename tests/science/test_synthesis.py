@@ -7,7 +7,7 @@ import torch
 from checks import check_images_have_256_levels
 from conftest import started_run
 
-from realfeatures.errors import Interrupted
+from realfeatures.errors import ConfigError, Interrupted
 from realfeatures.experiment.config import MatchingConfig, RelabellingConfig, TargetedConfig
 from realfeatures.experiment.presets import load_preset
 from realfeatures.experiment.vocabulary import Norm
@@ -137,14 +137,35 @@ def test_synthesis_leaves_its_source_as_it_was(standard, digits_train) -> None:
 
 
 def test_adversarial_training_beats_standard_training_under_pgd(standard, adversarial, digits_test) -> None:
-    test = ImageSet(to_float(digits_test.images), digits_test.labels, digits_test.classes)
+    images, labels = to_float(digits_test.images), digits_test.labels
     ball = Ball(Norm.L2, 0.75)
     robust = {}
     for name, trained in (("standard", standard), ("adversarial", adversarial)):
         model = classifier(trained)
         generator = torch.Generator().manual_seed(0)
-        attacked = pgd(model, test.images, test.labels, ball=ball, step_size=0.15, generator=generator)
-        robust[name] = accuracy(model, attacked, test.labels)
-        assert accuracy(model, test.images, test.labels) > 0.85
+        attacked = pgd(model, images, labels, ball=ball, step_size=0.15, generator=generator)
+        robust[name] = accuracy(model, attacked, labels)
+        assert accuracy(model, images, labels) > 0.85
     # 500 images: the difference's standard error is below 0.032, so 0.2 is more than six of them.
     assert robust["adversarial"] > robust["standard"] + 0.2
+
+
+MATCHING = MatchingConfig(step_size=0.1, steps=1)
+TARGETED = TargetedConfig(norm=Norm.L2, epsilon=0.5, step_size=0.1, steps=1)
+
+
+@pytest.mark.parametrize(
+    ("craft", "config"), [(match_representations, MATCHING), (perturb_towards_targets, TARGETED)], ids=["match", "aim"]
+)
+def test_a_source_in_train_mode_is_refused_as_it_is(craft, config, digits_train) -> None:
+    source = torch.nn.Sequential(torch.nn.BatchNorm2d(1), torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    with pytest.raises(ConfigError, match="Sequential is in train mode"):
+        craft(config, source, digits_train.first(8))
+    assert source[0].num_batches_tracked == 0
+
+
+@pytest.mark.parametrize("logits", [9, 11])
+def test_a_source_of_other_classes_is_refused(logits, digits_train) -> None:
+    source = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, logits)).eval()
+    with pytest.raises(ConfigError, match=f"{logits} logits, expected 10, one a class"):
+        perturb_towards_targets(TARGETED, source, digits_train.first(8))

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from realfeatures.errors import ConfigError
 from realfeatures.experiment.config import AttackConfig, KNNConfig, ThreatModel
 from realfeatures.experiment.vocabulary import Attack, Protocol, measurement_name
 from realfeatures.science.artifacts import OutputDir, save_tensors
@@ -22,6 +21,7 @@ from realfeatures.science.attacks.pgd import Ball, away_from, maximise, untarget
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
+from realfeatures.science.inputs import require_logits
 from realfeatures.science.probe import ProbedEncoder, nearest_neighbours
 
 CLEAN = "clean"
@@ -122,9 +122,10 @@ class _Evaluator:
 
     def masking(self, rows: list[dict[str, Any]]) -> dict[str, Any]:
         """Return the signs of gradient masking at the largest PGD epsilon of each norm, and AutoAttack's own."""
-        config, images = self.config, self.test_set.first(self.config.masking_images)
-        if not len(images) or not config.pgd:
+        config = self.config
+        if not config.masking_images or not config.pgd:
             return {}
+        images = self.test_set.first(config.masking_images)
         checks: dict[str, bool] = {}
         details: dict[str, float] = {}
         for norm in dict.fromkeys(threat.norm for threat in config.pgd):
@@ -216,9 +217,7 @@ class _Evaluator:
         """Return the class that each float image is taken for, (N,) int64, still on the device."""
         with torch.no_grad():
             logits = self.model(images)
-        classes = len(self.test_set.classes)
-        if logits.shape[1] != classes:
-            raise ConfigError(f"{logits.shape[1]} logits, expected {classes}, one a class; fit the probe again")
+        require_logits(logits, len(self.test_set.classes))
         return logits.argmax(dim=1)
 
 

@@ -28,6 +28,7 @@ from realfeatures.science.artifacts import Artifact, save_tensors
 from realfeatures.science.context import Run
 from realfeatures.science.data.augment import crop_flip, gaussian_noise, simclr_view
 from realfeatures.science.data.images import ImageSet, to_float
+from realfeatures.science.inputs import require_eval
 from realfeatures.science.models.encoder import Encoder
 from realfeatures.science.paradigms import load_encoder
 from realfeatures.science.paradigms.base import HEAD_FILE, WithHead, frozen
@@ -74,6 +75,9 @@ def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run | No
         images: with the labels to learn.
         run: seed, device, checkpoint and progress; None: seed 0 on the CPU, and nothing is kept.
 
+    Raises:
+        ConfigError: an encoder in train mode.
+
     Example: pixels tell a bright image from a dark one.
         >>> import torch
         >>> from realfeatures.experiment.config import ProbeConfig
@@ -81,12 +85,13 @@ def fit(config: ProbeConfig, encoder: nn.Module, images: ImageSet, run: Run | No
         >>> from realfeatures.science.probe import fit
         >>> labels = torch.arange(64) % 2
         >>> images = torch.randint(128, (64, 1, 4, 4), dtype=torch.uint8) + 64 * labels.view(-1, 1, 1, 1).byte()
-        >>> encoder = torch.nn.Flatten()
+        >>> encoder = torch.nn.Flatten().eval()
         >>> config = ProbeConfig(epochs=20, batch_size=16, learning_rate=0.1)
         >>> probe = fit(config, encoder, ImageSet(images, labels, ("dark", "bright")))
         >>> (probe.linear(encoder(images / 255)).argmax(dim=1) == labels).float().mean().item()
         1.0
     """
+    require_eval(encoder)
     run = run or Run(seed=0)
     representations = torch.cat(
         [extract(encoder, images, run, view=_view(config, run, n)) for n in range(config.views)]

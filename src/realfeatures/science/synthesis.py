@@ -17,6 +17,7 @@ from realfeatures.experiment.vocabulary import Norm
 from realfeatures.science.attacks.pgd import Ball, ascend, targeted
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float, to_uint8
+from realfeatures.science.inputs import require_eval, require_logits
 
 FINAL_STEP_SHARE = 0.1
 """Share of the step size that a decaying schedule ends at, so that the last steps refine."""
@@ -51,6 +52,9 @@ def match_representations(
         natural: the pairs (x, y).
         run: seed, device, checkpoint and progress; None: seed 0 on the CPU, and nothing is kept.
 
+    Raises:
+        ConfigError: an encoder in train mode.
+
     Source: Ilyas et al. 2019, equation 6. Deviation: ref leaves g in train mode, so that BatchNorm's statistics
     drift for a thousand steps (generate_dataset.py:35).
 
@@ -62,10 +66,11 @@ def match_representations(
         >>> images = torch.randint(256, (6, 1, 4, 4), dtype=torch.uint8)
         >>> natural = ImageSet(images, torch.arange(6) % 2, ("even", "odd"))
         >>> config = MatchingConfig(step_size=0.05, steps=100, decay=True)
-        >>> crafted = match_representations(config, torch.nn.Flatten(), natural)
+        >>> crafted = match_representations(config, torch.nn.Flatten().eval(), natural)
         >>> (crafted.images.images.int() - images.int()).abs().max().item() < 8
         True
     """
+    require_eval(encoder)
     run = run or Run(seed=0)
     natural = natural.to(run.device)
     starts = _starts(config, natural, run)
@@ -107,6 +112,9 @@ def perturb_towards_targets(
         natural: the images, of K classes.
         run: seed, device, checkpoint and progress; None: seed 0 on the CPU, and nothing is kept.
 
+    Raises:
+        ConfigError: a classifier in train mode, or of another number of classes.
+
     Source: Ilyas et al. 2019, section 3.2. D_rand's classes are uniformly random and may be the image's own, as there:
     a tenth of the labels then carries robust features too, and none of them is favoured. D_det's are the next ones,
     y + 1 mod K: what is left of an image's own features then speaks against its label.
@@ -116,7 +124,7 @@ def perturb_towards_targets(
         >>> from realfeatures.experiment.config import TargetedConfig
         >>> from realfeatures.science.data.images import ImageSet
         >>> from realfeatures.science.synthesis import perturb_towards_targets
-        >>> classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).requires_grad_(False)
+        >>> classifier = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 3)).eval().requires_grad_(False)
         >>> images = torch.randint(64, 192, (6, 1, 4, 4), dtype=torch.uint8)
         >>> natural = ImageSet(images, torch.arange(6) % 3, ("a", "b", "c"))
         >>> config = TargetedConfig(norm="L2", epsilon=2, step_size=0.2, steps=40, targets="next")
@@ -124,10 +132,17 @@ def perturb_towards_targets(
         >>> crafted.images.labels.tolist(), crafted.summary["target_rate"]
         ([1, 2, 0, 1, 2, 0], 1.0)
     """
+    require_eval(classifier)
     run = run or Run(seed=0)
     natural = natural.to(run.device)
     generator = run.generator("targets")
-    classify = run.mixed(classifier)
+    predict = run.mixed(classifier)
+
+    def classify(images: Tensor) -> Tensor:
+        logits = predict(images)
+        require_logits(logits, len(natural.classes))
+        return logits
+
     if config.targets == "random":
         targets = torch.randint(len(natural.classes), (len(natural),), generator=generator, device=run.device)
     else:

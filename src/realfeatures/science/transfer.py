@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from realfeatures.experiment.config import ThreatModel, TransferConfig
 from realfeatures.science.artifacts import OutputDir, save_tensors
-from realfeatures.science.attacks.pgd import Ball, pgd
+from realfeatures.science.attacks.pgd import Ball, maximise, untargeted
 from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet, to_float
 
@@ -100,15 +100,14 @@ def _attack(
     config: TransferConfig, model: nn.Module, images: ImageSet, threat: ThreatModel, generator: torch.Generator
 ) -> list[Tensor]:
     attack = partial(
-        pgd,
-        model,
+        maximise,
         ball=Ball(threat.norm, threat.epsilon),
         steps=config.steps,
         step_size=config.relative_step_size * threat.epsilon,
         generator=generator,
     )
     batches = torch.split(images.images, config.batch_size), torch.split(images.labels, config.batch_size)
-    return [attack(to_float(batch), labels) for batch, labels in zip(*batches, strict=True)]
+    return [attack(untargeted(model, labels), to_float(batch)) for batch, labels in zip(*batches, strict=True)]
 
 
 @torch.no_grad()

@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from pyautoattack import AutoAttack
@@ -31,6 +31,7 @@ from realfeatures.science.attacks.autoattack_checks import (
 from realfeatures.science.attacks.pgd import Ball, Classifier
 from realfeatures.science.checkpoint import Checkpoint
 from realfeatures.science.context import Run
+from realfeatures.science.inputs import require_attackable, require_count
 
 logger = logging.getLogger(__name__)
 
@@ -143,8 +144,8 @@ def autoattack(
             told how many attacks are done. None: seed 0, and nothing is kept.
 
     Raises:
-        ConfigError: fewer than two logits.
-        DataError: pixels outside [0, 1], or a label of no logit.
+        ConfigError: another version, a batch size below 1, a model in train mode, or fewer than two logits.
+        DataError: images or labels of another type, shape or range.
         Interrupted: a stop was asked for; the state is saved.
 
     Source: `AutoAttack.run_standard_evaluation` of the library.
@@ -155,11 +156,15 @@ def autoattack(
         >>> from realfeatures.science.attacks.pgd import Ball
         >>> images = torch.full((2, 1, 8, 8), 0.4)
         >>> images[0, :, :4, :4], images[1, :, 4:, 4:] = 0.6, 0.9  # brighter by 0.2 and by 0.5
-        >>> model = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten())
+        >>> model = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten()).eval()
         >>> result = autoattack(model, images, torch.tensor([0, 3]), ball=Ball("Linf", 0.16))
         >>> result.robust.tolist(), result.accuracy["clean"], result.accuracy["square"]
         ([False, True], 1.0, 0.5)
     """
+    if version not in get_args(Version):
+        raise ConfigError(f"version {version!r}: expected one of {', '.join(get_args(Version))}")
+    require_count("batch_size", batch_size)
+    require_attackable(model, images, labels)
     run = run or Run(seed=0)
     classes = count_classes(model, images, labels)
     attacks = suite(ball, classes=classes, shape=images.shape[-2:], version=version)

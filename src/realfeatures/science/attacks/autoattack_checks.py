@@ -1,4 +1,4 @@
-"""AutoAttack's own checks of a model, as booleans in place of warnings, and checks of what it is given.
+"""AutoAttack's own checks of a model, as booleans in place of warnings, and how many classes it attacks.
 
 Source: github.com/fra31/auto-attack, flags_doc.md.
 """
@@ -12,22 +12,15 @@ import torch
 from pyautoattack import checks as library_checks
 from torch import Tensor
 
-from realfeatures.errors import DataError
 from realfeatures.science.attacks.pgd import Classifier
+from realfeatures.science.inputs import require_classes
 
 
 def count_classes(model: Classifier, images: Tensor, labels: Tensor) -> int:
-    """Return the number of logits; refuse images and labels that the attacks would mistake."""
-    low, high = images.min().item(), images.max().item()
-    if low < 0 or high > 1:
-        raise DataError(f"AutoAttack: pixels in [{low:g}, {high:g}], expected [0, 1]; divide 8-bit images by 255")
+    """Return the number of logits; refuse labels out of their range."""
     with torch.no_grad(), unseen_draws(images.device):
         classes = model(images[:1]).shape[1]
-    if labels.min() < 0 or labels.max() >= classes:
-        raise DataError(
-            f"AutoAttack: labels from {int(labels.min())} to {int(labels.max())}, the model has {classes} logits,"
-            f" expected 0 to {classes - 1}; take the model's own classes"
-        )
+    require_classes(labels, classes)
     return classes
 
 

@@ -4,9 +4,11 @@ Images are (N, C, H, W) float32 in [0, 1], in any memory format; epsilon and ste
 Source: Madry et al. 2018, section 2.1 (arXiv 1706.06083).
 """
 
+import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import repeat
+from numbers import Real
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +16,7 @@ from torch import Tensor
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.vocabulary import Norm
+from realfeatures.science.inputs import require_attackable, require_classes, require_count, require_positive
 
 Classifier = Callable[[Tensor], Tensor]
 """Maps images (N, C, H, W) float32 in [0, 1] to logits (N, K)."""
@@ -44,7 +47,7 @@ class Ball:
         epsilon: the radius. An infinite one bounds nothing, and then there is no random perturbation.
 
     Raises:
-        ConfigError: another norm, or a negative radius.
+        ConfigError: another norm, or a radius that is negative or no number.
     """
 
     norm: Norm | str
@@ -53,8 +56,8 @@ class Ball:
     def __post_init__(self) -> None:
         if self.norm not in tuple(Norm):
             raise ConfigError(f"norm {self.norm!r}: expected one of {', '.join(Norm)}")
-        if not self.epsilon >= 0:
-            raise ConfigError(f"epsilon {self.epsilon}: expected 0 or more")
+        if not (isinstance(self.epsilon, Real) and self.epsilon >= 0):
+            raise ConfigError(f"epsilon {self.epsilon!r}: expected 0 or more, as a number")
 
     def steepest(self, gradient: Tensor) -> Tensor:
         """Return the perturbation of norm one that raises a linear function of this gradient most.
@@ -63,15 +66,19 @@ class Ball:
         """
         if self.norm == Norm.LINF:
             return gradient.sign()
-        # Scaled by its largest entry first: a confident model's gradient of 1e-25 has a square of zero.
-        scaled = gradient / gradient.abs().amax(_pixel_dims(gradient), keepdim=True).clamp_min(TINY)
-        return scaled / _length(scaled)
+        if self.norm == Norm.L2:
+            # Scaled by its largest entry first: a confident model's gradient of 1e-25 has a square of zero.
+            scaled = gradient / gradient.abs().amax(_pixel_dims(gradient), keepdim=True).clamp_min(TINY)
+            return scaled / _length(scaled)
+        raise NotImplementedError(self.norm)
 
     def project(self, perturbation: Tensor) -> Tensor:
         """Return the nearest perturbation in the ball: each value cut to epsilon, or the whole shortened to it."""
         if self.norm == Norm.LINF:
             return perturbation.clamp(-self.epsilon, self.epsilon)
-        return perturbation * (self.epsilon / _length(perturbation)).clamp_max(1)
+        if self.norm == Norm.L2:
+            return perturbation * (self.epsilon / _length(perturbation)).clamp_max(1)
+        raise NotImplementedError(self.norm)
 
     def random(self, like: Tensor, generator: torch.Generator) -> Tensor:
         """Return perturbations drawn uniformly from the ball, of the shape of `like`.
@@ -81,10 +88,12 @@ class Ball:
         """
         if self.norm == Norm.LINF:
             return (torch.rand(like.shape, generator=generator, device=like.device) * 2 - 1) * self.epsilon
-        direction = torch.randn(like.shape, generator=generator, device=like.device)
-        u = torch.rand(len(like), generator=generator, device=like.device)
-        radius = self.epsilon * u.pow(1 / like.shape[1:].numel())
-        return direction / _length(direction) * radius.view(-1, *[1] * (like.ndim - 1))  # (N, 1, 1, 1)
+        if self.norm == Norm.L2:
+            direction = torch.randn(like.shape, generator=generator, device=like.device)
+            u = torch.rand(len(like), generator=generator, device=like.device)
+            radius = self.epsilon * u.pow(1 / like.shape[1:].numel())
+            return direction / _length(direction) * radius.view(-1, *[1] * (like.ndim - 1))  # (N, 1, 1, 1)
+        raise NotImplementedError(self.norm)
 
 
 def pgd(
@@ -111,6 +120,10 @@ def pgd(
     Returns:
         (N, C, H, W) float32 in [0, 1], detached: the last iterate, as in Madry et al., not the best.
 
+    Raises:
+        ConfigError: a model in train mode, steps below 1, or a step size that is not finite and above 0.
+        DataError: images or labels of another type, shape or range.
+
     Source: Madry et al. 2018, section 2.1: x^(t+1) = Proj_{x+S}(x^t + alpha sgn(grad_x L(theta, x^t, y))).
     Deviation: ref (attack/PGD.py) subtracts the gradient, and so makes the images easier.
 
@@ -127,9 +140,28 @@ def pgd(
         >>> round((attacked - images).abs().max().item() * 255, 3)
         8.0
     """
+    require_attackable(model, images, labels)
+    require_count("steps", steps)
+    if step_size is not None:
+        require_positive("step_size", step_size)
+    elif ball.epsilon == math.inf:
+        raise ConfigError("epsilon inf: expected a finite one where no step_size is given; give a step_size")
     step_size = REACH * ball.epsilon / steps if step_size is None else step_size
-    objective = untargeted(model, labels)
+    objective = untargeted(_within_classes(model, labels), labels)
     return maximise(objective, images, ball=ball, steps=steps, step_size=step_size, generator=generator)
+
+
+def _within_classes(model: Classifier, labels: Tensor) -> Classifier:
+    """Return the model, which refuses labels of no logit at its first call: one call more would cost a pass."""
+    unchecked = [labels]
+
+    def logits(images: Tensor) -> Tensor:
+        found = model(images)
+        if unchecked:
+            require_classes(unchecked.pop(), found.shape[1])
+        return found
+
+    return logits
 
 
 def maximise(

@@ -7,25 +7,34 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from realfeatures.errors import ArtifactError
+from realfeatures.errors import ArtifactError, DataError
 from realfeatures.science.artifacts import Artifact, save_tensors
+from realfeatures.science.inputs import require_classes, require_image_bytes, require_labels
 
 Split = Literal["train", "test"]
 
 
 @dataclass(frozen=True)
 class ImageSet:
-    """N labelled images.
+    """N labelled images, N at least 1.
 
     Attributes:
         images: (N, C, H, W) uint8.
         labels: (N,) int64 in [0, len(classes)).
         classes: the names of the classes, by label.
+
+    Raises:
+        DataError: images or labels of another type, shape, number or range.
     """
 
     images: Tensor
     labels: Tensor
     classes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        require_image_bytes(self.images)
+        require_labels(self.labels, len(self.images))
+        require_classes(self.labels, len(self.classes))
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -53,10 +62,8 @@ def save_split(folder: Path, split: Split, images: ImageSet) -> None:
     """Write one split of an image-set artifact; class names go into its manifest's attributes.
 
     Raises:
-        ArtifactError: the images are not uint8.
         StorageError: the file cannot be written.
     """
-    _require_uint8(images.images, split)
     save_tensors(folder / f"{split}.safetensors", {"images": images.images, "labels": images.labels})
 
 
@@ -64,16 +71,11 @@ def load_split(artifact: Artifact, split: Split) -> ImageSet:
     """Read one split of an image-set artifact onto the CPU.
 
     Raises:
-        ArtifactError: the artifact is no image set, has no such split, or its images are not uint8.
+        ArtifactError: the artifact is no image set, has no such split, or its tensors are no `ImageSet`.
     """
     classes = tuple(artifact.require("image_set").attributes["classes"])
     tensors = artifact.tensors(f"{split}.safetensors")
-    _require_uint8(tensors["images"], split)
-    return ImageSet(tensors["images"], tensors["labels"], classes)
-
-
-def _require_uint8(images: Tensor, split: Split) -> None:
-    """Refuse images of more than 256 levels: what is trained on is what a real image could hold."""
-    if images.dtype != torch.uint8:
-        found = str(images.dtype).removeprefix("torch.")
-        raise ArtifactError(f"{split}: images are {found}, expected uint8; round them to 256 levels first")
+    try:
+        return ImageSet(tensors["images"], tensors["labels"], classes)
+    except DataError as error:
+        raise ArtifactError(f"{split}: {error}") from None

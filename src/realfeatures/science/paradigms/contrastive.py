@@ -8,6 +8,7 @@ from realfeatures.experiment.config import ContrastiveConfig
 from realfeatures.science.context import Run
 from realfeatures.science.data.augment import simclr_view
 from realfeatures.science.data.images import ImageSet
+from realfeatures.science.inputs import require_positive, require_views
 from realfeatures.science.models.resnet import ResNet
 from realfeatures.science.paradigms.base import ImageShape, Pretrained, WithHead, examples_of, frozen, place
 from realfeatures.science.training import train
@@ -58,6 +59,10 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
     Returns:
         Scalar: the mean over all 2N anchors.
 
+    Raises:
+        ConfigError: a temperature that is not finite and above 0.
+        DataError: views of different shapes, or fewer than two pairs, of which none has a negative.
+
     Source: Chen et al. 2020, equation 1.
 
     Example: two pairs at right angles to each other, so that the loss is -log(e / (e + 1 + 1)).
@@ -66,6 +71,8 @@ def nt_xent_loss(first: Tensor, second: Tensor, temperature: float) -> Tensor:
         >>> round(nt_xent_loss(torch.eye(2), torch.eye(2), temperature=1.0).item(), 4)
         0.5514
     """
+    require_views(first, second)
+    require_positive("temperature", temperature)
     projections = F.normalize(torch.cat([first, second]), dim=1)  # (2N, D)
     similarities = projections @ projections.T / temperature  # (2N, 2N)
     similarities = similarities.masked_fill(

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from realfeatures.experiment.config import AdversarialConfig, SupervisedConfig
-from realfeatures.science.attacks.pgd import Ball, pgd
+from realfeatures.science.attacks.pgd import Ball, maximise, untargeted
 from realfeatures.science.context import Run
 from realfeatures.science.data.augment import crop_flip
 from realfeatures.science.data.images import ImageSet
@@ -40,10 +40,9 @@ def pretrain(config: SupervisedConfig | AdversarialConfig, images: ImageSet, run
         if isinstance(config, AdversarialConfig):
             attack = config.attack
             model.eval()
-            seen = pgd(
-                classify,
+            seen = maximise(
+                untargeted(classify, labels),
                 seen,
-                labels,
                 ball=Ball(attack.norm, attack.epsilon),
                 steps=attack.steps,
                 step_size=attack.step_size,
