@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 from seaweedfs import BUCKET, QUICK, STORE, SeaweedFS
+from started_run import started_run
 
 from realfeatures.experiment.config import DataConfig
 from realfeatures.experiment.presets import load_preset
 from realfeatures.science import paradigms
-from realfeatures.science.context import Run
 from realfeatures.science.data.images import ImageSet
 from realfeatures.science.data.sources import load_source
 from realfeatures.science.paradigms.base import Pretrained
@@ -30,12 +30,6 @@ def digits_train() -> ImageSet:
 @pytest.fixture(scope="session")
 def digits_test() -> ImageSet:
     return load_source(DataConfig(source="digits"))["test"]
-
-
-def started_run(seed: int = 0) -> Run:
-    run = Run(seed=seed)
-    run.start()
-    return run
 
 
 @pytest.fixture(scope="session")

@@ -11,13 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.presets import load_preset
-from realfeatures.running.cost import Cost
 from realfeatures.running.folder import RunFolder
 from realfeatures.running.local import _stop_signals, default_jobs
 from realfeatures.running.opening import open_results
-from realfeatures.running.order import Schedule, critical_paths
 from realfeatures.running.plan import Plan, make_plan
 from realfeatures.science.artifacts import RUN
 
@@ -328,54 +325,6 @@ def test_a_damaged_experiment_file_is_refused(copy):
     refused = run(copy)
     assert refused.returncode == 2
     assert "experiment.json: is damaged" in refused.stderr
-
-
-def chain(*lengths: int) -> list[Cell]:
-    """A root and chains of cells that hang on it."""
-    config = load_preset("digits").probe
-    grid = [Cell(key="root", stage="s", config=config, seed=0)]
-    for number, length in enumerate(lengths):
-        before = "root"
-        for position in range(length):
-            key = f"chain{number}/{position}"
-            grid.append(Cell(key=key, stage="s", config=config, seed=0, inputs={"input": before}))
-            before = key
-    return grid
-
-
-def test_the_critical_path_is_the_heaviest_chain_behind_a_cell():
-    grid = chain(1, 3)
-    paths = critical_paths(grid, {cell.key: 1.0 for cell in grid} | {"chain0/0": 2.5})
-    assert paths == {"root": 4, "chain0/0": 2.5, "chain1/0": 3, "chain1/1": 2, "chain1/2": 1}
-
-
-def scheduled(plan: Plan, grid: list[Cell], done: set[str]) -> Schedule:
-    costs = {cell.key: Cost(weight=1.0) for cell in grid}
-    values = {"grid": tuple(grid), "costs": costs, "addresses": {cell.key: cell.key for cell in grid}}
-    return Schedule(Plan(preset=plan.preset, seeds=(0,), info=plan.info, **values), done)
-
-
-def taken(schedule: Schedule) -> list[str]:
-    """All that can run now, in order."""
-    return [cell.key for cell in iter(schedule.take, None)]
-
-
-def test_the_head_of_the_longest_chain_runs_first_and_only_when_its_inputs_are_done(plan):
-    schedule = scheduled(plan, chain(1, 3), set())
-    assert taken(schedule) == ["root"]
-    schedule.finish("root")
-    assert taken(schedule) == ["chain1/0", "chain0/0"]
-    schedule.finish("chain1/0")
-    assert taken(schedule) == ["chain1/1"]
-    assert not schedule.complete
-
-
-def test_cells_that_are_done_are_not_scheduled(plan):
-    schedule = scheduled(plan, chain(1, 2), {"root", "chain1/0"})
-    assert sorted(taken(schedule)) == ["chain0/0", "chain1/1"]
-    schedule.finish("chain0/0")
-    schedule.finish("chain1/1")
-    assert schedule.complete
 
 
 def test_the_cells_of_a_gpu_run_one_at_a_time():

@@ -7,11 +7,11 @@ from pathlib import Path
 import pyautoattack
 import pytest
 import torch
-from conftest import started_run
 from pyautoattack import AutoAttack
 from pyautoattack.examples.resnet import ResNet18, ResNet34, ResNet50
 from safetensors.torch import save_file
 from sklearn.datasets import load_sample_images
+from started_run import started_run
 from torch import Tensor, nn
 
 from realfeatures.errors import ConfigError, DataError, Interrupted

@@ -18,7 +18,7 @@ from checks import (
     check_images_have_256_levels,
     check_probe_leaves_encoder_untouched,
 )
-from conftest import started_run
+from started_run import started_run
 from torch import Tensor, nn
 
 from realfeatures.errors import ArtifactError, DataError

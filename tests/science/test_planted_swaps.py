@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from checks import check_artifact_has_its_parents, check_cells_read_what_their_names_say
-from conftest import started_run
+from started_run import started_run
 
 from realfeatures.errors import ArtifactError
 from realfeatures.experiment.address import code_digest, library_versions

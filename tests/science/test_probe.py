@@ -3,9 +3,9 @@
 import pytest
 import torch
 from checks import check_probe_leaves_encoder_untouched
-from conftest import started_run
 from sklearn.linear_model import LogisticRegression
 from sklearn.neighbors import KNeighborsClassifier
+from started_run import started_run
 from torch import nn
 
 from realfeatures.errors import ArtifactError, ConfigError

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 from checks import check_images_have_256_levels
-from conftest import started_run
+from started_run import started_run
 
 from realfeatures.errors import ConfigError, Interrupted
 from realfeatures.experiment.config import MatchingConfig, RelabellingConfig, TargetedConfig
