@@ -52,7 +52,7 @@ def value(
         for row in results["rows"]
         if (row["paradigm"], row["features"], row["probe_features"]) == (paradigm, features, probe or features)
         and (row["seed"], row["attack"], row["epsilon"]) == (seed, attack, epsilon)
-        and (row["readout"], row["protocol"]) == (readout or usual, protocol)
+        and (row["readout"], row["timestep"], row["protocol"]) == (readout or usual, None, protocol)
     ]
     return row
 
