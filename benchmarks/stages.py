@@ -17,9 +17,10 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from realfeatures.experiment.config import Config
+from realfeatures.experiment import about
 from realfeatures.experiment.grid import Cell
 from realfeatures.experiment.presets import PRESETS, load_preset
+from realfeatures.experiment.vocabulary import Config
 from realfeatures.running.cost import INPUT_GRADIENT, estimate, forward_flops
 from realfeatures.science import paradigms
 from realfeatures.science.attacks.pgd import Ball, pgd
@@ -78,7 +79,8 @@ def _pretraining(name: str, config: Config, run: Run, info: Sizes, repeats: int)
     )
     seconds = _median_seconds(lambda: paradigms.pretrain(short, images, run), repeats, run)
     few = Sizes(len(images), info.test, info.channels, info.height, info.width, info.classes)
-    flops = estimate(Cell(key="", stage="pretrain", config=short, seed=0), None, few).flops
+    cell = Cell(key="", stage="pretrain", config=short, seed=0, run_seed=0, **vars(about.source(name)))
+    flops = estimate(cell, None, few).flops
     return Speed(f"pretrain {name}", len(images) / seconds, flops / seconds)
 
 
