@@ -15,7 +15,7 @@ import torch
 from checks import (
     check_attack_raises_loss,
     check_images_carry_the_sources_features,
-    check_images_have_256_levels,
+    check_images_have_many_levels,
     check_probe_leaves_encoder_untouched,
 )
 from started_run import started_run
@@ -215,7 +215,14 @@ def perturbed_images() -> ImageSet:
 
 @pytest.mark.parametrize("craft", [matched_images, perturbed_images])
 def test_the_check_of_levels_passes(craft: Callable[[], ImageSet]) -> None:
-    check_images_have_256_levels(craft())
+    check_images_have_many_levels(craft())
+
+
+@pytest.mark.parametrize("craft", [matched_images, perturbed_images])
+def test_images_that_are_cut_to_whole_numbers_before_they_are_scaled_are_found(craft, monkeypatch) -> None:
+    monkeypatch.setattr(synthesis, "to_uint8", lambda images: images.to(torch.uint8) * 255)
+    with pytest.raises(AssertionError, match=r"the images have [12] levels"):
+        check_images_have_many_levels(craft())
 
 
 @pytest.mark.parametrize("craft", [matched_images, perturbed_images])
