@@ -20,7 +20,7 @@ from realfeatures.experiment.vocabulary import Norm
 def digits() -> Preset:
     """scikit-learn's digits: 1,797 images of 8x8 grey pixels.
 
-    Costs 3 min 33 s of two idle cores a seed (AMD EPYC, virtual), all experiments. Natural accuracy in percent, seed 0,
+    Costs 3 min 41 s of two idle cores a seed (AMD EPYC, virtual), all experiments. Natural accuracy in percent, seed 0,
     n = 500: supervised 97.8, contrastive 95.2, masked 90.8, diffusion 91.2, raw pixels 91.2
     (results/2026-11-27-cpu-digits).
     """
