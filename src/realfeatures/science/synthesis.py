@@ -55,8 +55,7 @@ def match_representations(
     Raises:
         ConfigError: an encoder in train mode.
 
-    Source: Ilyas et al. 2019, equation 6. Deviation: ref leaves g in train mode, so that BatchNorm's statistics
-    drift for a thousand steps (generate_dataset.py:35).
+    Source: Ilyas et al. 2019, equation 6. Deviation: ref leaves g in train mode (generate_dataset.py:35).
 
     Example: an encoder that forgets nothing leads back to the images themselves.
         >>> import torch
@@ -135,18 +134,13 @@ def perturb_towards_targets(
     require_eval(classifier)
     run = run or Run(seed=0)
     natural = natural.to(run.device)
-    generator = run.generator("targets")
+    targets = _targets(config, natural, run)
     predict = run.mixed(classifier)
 
     def classify(images: Tensor) -> Tensor:
         logits = predict(images)
         require_logits(logits, len(natural.classes))
         return logits
-
-    if config.targets == "random":
-        targets = torch.randint(len(natural.classes), (len(natural),), generator=generator, device=run.device)
-    else:
-        targets = (natural.labels + 1) % len(natural.classes)
 
     def craft(chosen: Tensor, step_sizes: Iterator[float]) -> tuple[Tensor, dict[str, Tensor]]:
         start = _floats(natural.images[chosen], run)
@@ -165,6 +159,14 @@ def perturb_towards_targets(
 
     images, summary = _in_batches(craft, natural, config.batch_size, [config.step_size] * config.steps, run)
     return Crafted(ImageSet(images, targets.cpu(), natural.classes), summary)
+
+
+def _targets(config: TargetedConfig, natural: ImageSet, run: Run) -> Tensor:
+    """Return the class towards which each image is perturbed, (N,) int64."""
+    classes = len(natural.classes)
+    if config.targets == "random":
+        return torch.randint(classes, (len(natural),), generator=run.generator("targets"), device=run.device)
+    return (natural.labels + 1) % classes
 
 
 Craft = Callable[[Tensor, Iterator[float]], tuple[Tensor, dict[str, Tensor]]]

@@ -133,15 +133,14 @@ def autoattack(
     """Run a version of AutoAttack, each attack on the images that the earlier ones left robust.
 
     Args:
-        model: maps images (N, C, H, W) to logits (N, K), K at least 2; in eval mode. Unless version is rand,
-            deterministic; if random, then by torch's global generator, which is seeded here.
+        model: images (N, C, H, W) -> logits (N, K), K at least 2; in eval mode; random (by torch's global generator,
+            which is seeded here) only for version rand.
         images: (N, C, H, W) float32 in [0, 1].
         labels: (N,) int64 in [0, K).
         ball: norm and epsilon; for an epsilon of zero there is nothing to attack.
         version: which attacks; see `Version`.
         batch_size: images attacked together; the result depends on it, as it does in the library.
-        run: its seed is every attack's, its checkpoint is given the state at every call of the model, its progress is
-            told how many attacks are done. None: seed 0, and nothing is kept.
+        run: its seed is every attack's; state is kept at every call of the model. None: seed 0, and nothing is kept.
 
     Raises:
         ConfigError: another version, a batch size below 1, a model in train mode, or fewer than two logits.
