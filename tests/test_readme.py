@@ -39,7 +39,9 @@ def program(tmp_path: Path) -> str:
     )
 
 
-@pytest.mark.parametrize("way", ["script", "stdin", "notebook"])
+@pytest.mark.parametrize(
+    "way", ["script", pytest.param("stdin", marks=pytest.mark.slow), pytest.param("notebook", marks=pytest.mark.slow)]
+)
 def test_the_python_of_the_readme_runs(program, tmp_path, way):
     script = tmp_path / "script.py"
     script.write_text(program)

@@ -3,7 +3,8 @@
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,8 @@ PARTS = ("E1,E2", "E3,E4", "E5,E6,controls")
 """Experiments that fit into one workflow together, as docs/kubeflow.md says; with the decomposition they have every
 stage and every nested pipeline."""
 COMPILED = tuple((name, part) for name in ("digits", "paper") for part in PARTS)
+QUICK = (("paper", PARTS[0]), ("digits", PARTS[2]))
+"""What the default tests compile; the slow ones compile them all."""
 
 STORE = ("store.location=s3://experiments/paper", "store.endpoint=http://store.example:9000")
 
@@ -58,16 +61,23 @@ def command(preset: str, path: Path, *words: str) -> subprocess.CompletedProcess
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory) -> dict[tuple[str, str], Path]:
+def compiled(tmp_path_factory) -> Callable[[str, str], Path]:
+    """Where a preset's part stands compiled; each is compiled once."""
     folder = tmp_path_factory.mktemp("compiled")
-    paths = {(name, part): folder / f"{name}-{part}.yaml" for name, part in COMPILED}
-    for (name, part), path in paths.items():
+
+    @cache
+    def path_of(name: str, part: str) -> Path:
+        path = folder / f"{name}-{part}.yaml"
         done = command(name, path, "--experiments", part)
         assert done.returncode == 0, done.stderr
-    return paths
+        return path
+
+    return path_of
 
 
-@pytest.fixture(params=COMPILED, ids=" ".join)
+@pytest.fixture(
+    params=[pytest.param(one, id=" ".join(one), marks=[pytest.mark.slow] * (one not in QUICK)) for one in COMPILED]
+)
 def chosen(request) -> tuple[str, str]:
     return request.param
 
@@ -78,13 +88,18 @@ def preset(chosen) -> Preset:
 
 
 @pytest.fixture
-def spec(compiled, chosen) -> dict:
-    return read(compiled[chosen])
+def path(compiled, chosen) -> Path:
+    return compiled(*chosen)
 
 
 @pytest.fixture
-def pods(compiled, chosen) -> dict:
-    return read_pods(compiled[chosen])
+def spec(path) -> dict:
+    return read(path)
+
+
+@pytest.fixture
+def pods(path) -> dict:
+    return read_pods(path)
 
 
 def read(path: Path) -> dict:
@@ -113,7 +128,9 @@ def text_of(task: dict) -> str | None:
     return re.fullmatch(r'parseJson\(string_value\)\["(.*)"\]', source["parameterExpressionSelector"])[1]
 
 
-@pytest.mark.parametrize("name", PRESETS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name not in ("digits", "paper"))) for name in PRESETS]
+)
 def test_a_preset_compiles_without_torch(name, tmp_path):
     code = (
         "import sys; from pathlib import Path; from realfeatures.experiment.presets import load_preset;"
@@ -143,7 +160,7 @@ def test_every_text_that_a_task_takes_is_written_by_the_first_task(spec, preset)
 
 
 def test_the_top_level_reads_as_the_paper(compiled):
-    names = {task["taskInfo"]["name"] for task in read(compiled["paper", "E1,E2"])["root"]["dag"]["tasks"].values()}
+    names = {task["taskInfo"]["name"] for task in read(compiled("paper", "E1,E2"))["root"]["dag"]["tasks"].values()}
     assert names == {
         "configure",
         "prepare data",
@@ -201,19 +218,18 @@ def test_a_stage_has_memory_as_dev_shm_a_time_limit_and_retries(spec, pods):
 
 
 def test_every_stage_of_a_gpu_preset_has_one_gpu_and_the_rest_none(compiled):
-    for label, executor in read(compiled["paper", "E5,E6,controls"])["deploymentSpec"]["executors"].items():
+    for label, executor in read(compiled("paper", "E1,E2"))["deploymentSpec"]["executors"].items():
         accelerator = executor["container"]["resources"].get("accelerator", {})
         wanted = not any(name in label for name in STAGELESS)
         assert (accelerator.get("resourceType") == "nvidia.com/gpu") is wanted
         assert accelerator.get("resourceCount", "0") == ("1" if wanted else "0")
 
 
-def test_a_pipeline_names_its_secret_and_holds_none(compiled):
-    for path in compiled.values():
-        for pod in read_pods(path).values():
-            (secret,) = pod["secretAsEnv"]
-            assert secret["secretName"] == "realfeatures-store"
-        assert not SECRET.search(path.read_text())
+def test_a_pipeline_names_its_secret_and_holds_none(path, pods):
+    for pod in pods.values():
+        (secret,) = pod["secretAsEnv"]
+        assert secret["secretName"] == "realfeatures-store"
+    assert not SECRET.search(path.read_text())
 
 
 def test_without_a_store_pods_have_no_secret(tmp_path):
@@ -299,10 +315,10 @@ def test_the_run_form_asks_for_seed_overrides_and_name(spec, preset):
     }
 
 
-def test_a_pipeline_stays_under_its_caps(spec, pods, compiled):
+def test_a_pipeline_stays_under_its_caps(spec, pods, path):
     assert len(tasks(spec)) <= MAX_TASKS
     assert workflow_bytes(spec, pods) <= MAX_WORKFLOW_BYTES
-    assert max(path.stat().st_size for path in compiled.values()) <= MAX_YAML_BYTES
+    assert path.stat().st_size <= MAX_YAML_BYTES
 
 
 def test_a_nested_pipelines_records_fit_into_one_argument(spec):
@@ -314,20 +330,22 @@ def test_a_nested_pipelines_records_fit_into_one_argument(spec):
         assert 2 * records * RECORD_BYTES + 2 * constants < MAX_ARGUMENT_BYTES
 
 
-def test_a_compiled_pipeline_holds_no_path_of_this_machine(compiled):
-    for path in compiled.values():
-        text = path.read_text()
-        assert str(Path(__file__).parents[2]) not in text
-        assert str(Path.home()) + "/" not in text
-        assert sys.prefix not in text
+def test_a_compiled_pipeline_holds_no_path_of_this_machine(path):
+    text = path.read_text()
+    assert str(Path(__file__).parents[2]) not in text
+    assert str(Path.home()) + "/" not in text
+    assert sys.prefix not in text
 
 
 def test_compiling_twice_gives_the_same_bytes(compiled, tmp_path):
-    assert command("digits", tmp_path / "again.yaml", "--experiments", PARTS[0]).returncode == 0
-    assert (tmp_path / "again.yaml").read_bytes() == compiled["digits", PARTS[0]].read_bytes()
+    name, part = QUICK[1]
+    assert command(name, tmp_path / "again.yaml", "--experiments", part).returncode == 0
+    assert (tmp_path / "again.yaml").read_bytes() == compiled(name, part).read_bytes()
 
 
-@pytest.mark.parametrize("words", [(), ("--experiments", "E1,E2", "--repetitions", "2")])
+@pytest.mark.parametrize(
+    "words", [pytest.param((), marks=pytest.mark.slow), ("--experiments", "E1,E2", "--repetitions", "2")]
+)
 def test_more_cells_than_a_workflow_holds_are_refused_and_nothing_is_written(words, tmp_path):
     done = command("digits", tmp_path / "paper.yaml", *words)
     assert done.returncode == 2
