@@ -9,8 +9,8 @@ from realfeatures.experiment.vocabulary import Norm
 def cifar10_small() -> Preset:
     """2,000 CIFAR-10 images and narrow models.
 
-    Costs 75 CPU-minutes a seed (AMD EPYC), all experiments. Natural accuracy in percent, seed 0, n = 1,000: supervised
-    47.1, contrastive 31.0, masked 32.4, diffusion 30.2, raw pixels 29.3 (a run of 2026-11-25).
+    Costs 82 CPU-minutes a seed (AMD EPYC), all experiments. Natural accuracy in percent, seed 0, n = 1,000: supervised
+    47.1, contrastive 31.0, masked 32.4, diffusion 30.2, raw pixels 29.3 (results/2026-11-28-cpu-cifar10-small).
     """
     resnet = ResNetConfig(width=16)  # prototype
     return override(
