@@ -1,6 +1,7 @@
-"""The page in a real browser, inside a sandboxed frame, as Kubeflow's UI and notebooks show it."""
+"""The page in a real browser: inside a sandboxed frame, as Kubeflow's UI and notebooks show it, and by itself."""
 
 import html
+import re
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,28 @@ pytestmark = list(needs_chromium)
 
 SIDE_PANEL = 527
 """Width in pixels of the panel in which Kubeflow's UI shows a task's report."""
+
+LINKS = """<script>
+const found = [];
+addEventListener("pagehide", () => parent.postMessage(found, "*"));  // A link led out of the page.
+addEventListener("load", async () => {
+  const wait = (milliseconds) => new Promise((resolve) => setTimeout(resolve, milliseconds));
+  for (const link of document.querySelectorAll("a[href^='#']")) {
+    link.scrollIntoView({ block: "center" });
+    const { x, y, width, height } = link.getBoundingClientRect();
+    const shown = document.elementFromPoint(x + width / 2, y + height / 2) === link;
+    link.click();
+    await wait(50);
+    const name = link.getAttribute("href").slice(1);
+    const { top } = document.getElementById(name).getBoundingClientRect();
+    const inView = top >= -1 && top < innerHeight;
+    found.push({ name, shown, inView, letters: document.body.innerText.length, hash: location.hash });
+  }
+  await wait(500);
+  parent.postMessage(found, "*");
+});
+</script>
+"""
 
 SIZES = """<script>
 addEventListener("load", () => {
@@ -47,6 +70,10 @@ def framed(page: str, width: int) -> str:
     return f"<!doctype html><title>outer page</title>{frame}"
 
 
+def links_of(page: str) -> list[str]:
+    return re.findall(r'<a href="#([^"]+)"', page)
+
+
 def sizes(page: str, profile: Path, width: int) -> dict[str, Any]:
     found = said(framed(with_script(page, SIZES), width), profile)
     assert found["innerWidth"] == width
@@ -71,10 +98,27 @@ def drifted(run: Run) -> str:
     return run.html
 
 
-def test_long_names_and_the_drift_s_tables_fold(drifted: str, tmp_path: Path) -> None:
-    measured = sizes(drifted, tmp_path, 360)
+@pytest.mark.parametrize("width", [SIDE_PANEL, 1400])
+def test_each_link_scrolls_to_its_section_inside_a_sandboxed_frame(original: Run, tmp_path: Path, width: int) -> None:
+    found = said(framed(with_script(original.html, LINKS), width), tmp_path)
+    assert [link["name"] for link in found] == links_of(original.html)
+    assert len(found) >= 12
+    assert all(link["shown"] and link["inView"] and link["letters"] > 1000 for link in found), found
+
+
+def test_the_warning_s_link_leads_to_the_drift_and_long_names_fold(drifted: str, tmp_path: Path) -> None:
+    found = said(framed(with_script(drifted, LINKS), SIDE_PANEL), tmp_path / "links")
+    assert [link["name"] for link in found].count("drift") == 2  # in the contents, and in the warning
+    assert all(link["shown"] and link["inView"] for link in found), found
+    measured = sizes(drifted, tmp_path / "sizes", 360)
     assert measured["scrollWidth"] <= 360
     assert measured["cut"] == []
+
+
+def test_each_link_of_the_page_by_itself_is_followed_by_the_browser(original: Run, tmp_path: Path) -> None:
+    found = said(with_script(original.html, LINKS), tmp_path)
+    assert [link["hash"] for link in found] == [f"#{name}" for name in links_of(original.html)]
+    assert all(link["shown"] and link["inView"] for link in found), found
 
 
 @pytest.mark.parametrize("width", [360, SIDE_PANEL, 1400])
