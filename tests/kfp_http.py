@@ -1,5 +1,7 @@
 """HTTP for a server that speaks Kubeflow Pipelines' API: answers as the real client's models write them, and faults."""
 
+import email.parser
+import email.policy
 import json
 import time
 from dataclasses import dataclass, field
@@ -12,6 +14,10 @@ import kfp_server_api as api
 CLIENT = api.ApiClient()
 STOP_SECONDS = 0.02
 """How long a server may take to stop; http.server's own half second would be most of the tests' time."""
+
+
+class Text(str):
+    """An answer that is no JSON."""
 
 
 class Refusal(Exception):
@@ -89,6 +95,8 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
         def _content(self, method: str, parts: Any, body: bytes) -> bytes:
             query = {name: values[0] for name, values in parse_qs(parts.query).items()}
             found = server.answer(method, parts.path, query, body, self.headers.get("Content-Type", ""))
+            if isinstance(found, Text):
+                return found.encode()
             return json.dumps(CLIENT.sanitize_for_serialization(found)).encode()
 
         def _send(
@@ -106,3 +114,13 @@ def handler(server: Server) -> type[BaseHTTPRequestHandler]:
             pass
 
     return Handler
+
+
+def uploaded(body: bytes, content_type: str) -> str:
+    """Return the file of a multipart form."""
+    head = f"Content-Type: {content_type}\r\n\r\n".encode()
+    message = email.parser.BytesParser(policy=email.policy.default).parsebytes(head + body)
+    (part,) = [
+        part for part in message.iter_parts() if part.get_param("name", header="content-disposition") == "uploadfile"
+    ]
+    return part.get_payload(decode=True).decode()

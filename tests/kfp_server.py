@@ -2,12 +2,10 @@
 
 Request bodies are read by the models that the real client writes them with, and refused where they hold anything
 else; answers are the models' own JSON. Pipelines are parsed as PipelineSpec and KubernetesExecutorConfig. A run walks
-through the tasks of its pipeline, a few at every look, or fails where it is told to; as the real server of these
-releases it tells the nodes of Argo's workflow (kubeflow/pipelines, backend/src/apiserver/server/api_converter.go).
+through the tasks of its pipeline, a few at every look, or fails where it is told to; how far they are is told by its
+Argo Workflow alone, which version 1beta1 of the API gives (kubeflow/pipelines, backend/src/apiserver/server).
 """
 
-import email.parser
-import email.policy
 import json
 import re
 import ssl
@@ -15,6 +13,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from http.server import ThreadingHTTPServer
 from types import SimpleNamespace
 from typing import Any
@@ -24,8 +23,8 @@ import yaml
 from google.protobuf import json_format
 from kfp.kubernetes.kubernetes_executor_config_pb2 import KubernetesExecutorConfig
 from kfp.pipeline_spec.pipeline_spec_pb2 import PipelineSpec
-from kfp_http import CLIENT, STOP_SECONDS, Fault, Refusal, handler
-from kfp_workflow import advance, task_keys
+from kfp_http import CLIENT, STOP_SECONDS, Fault, Refusal, Text, handler, uploaded
+from kfp_workflow import Engine
 
 LISTS = {
     "pipelines": api.V2beta1ListPipelinesResponse,
@@ -44,9 +43,19 @@ class KfpServer:
     behind_ui: bool = False
     """Whether healthz is answered by the UI, in words of its own."""
     fails_at: str | None = None
-    """Key of a task that fails."""
+    """Keys of a task that fails and of the pipelines that it is in, outermost first, with dots between them."""
     driver_fails: bool = False
     """Whether it is this task's driver that fails."""
+    wrapped: bool = True
+    """Whether the engine makes nodes of tries, as 2.17 has it."""
+    packed: bool = False
+    """Whether Workflows tell their nodes compressed."""
+    texts: dict[str, str] = field(default_factory=dict)
+    """What `METHOD path` answers with text, such as a log."""
+    queries: dict[str, dict[str, str]] = field(default_factory=dict)
+    workflows: dict[str, str] = field(default_factory=dict)
+    """Workflows of runs that do not go on, as JSON."""
+    engines: dict[str, Engine] = field(default_factory=dict)
     faults: list[Fault] = field(default_factory=list)
     requests: list[str] = field(default_factory=list)
     pipelines: dict[str, Any] = field(default_factory=dict)
@@ -84,6 +93,9 @@ class KfpServer:
         for pattern, handle in self._routes().items():
             if match := re.fullmatch(pattern, f"{method} {path}"):
                 return handle(*match.groups(), query=query, body=body, content_type=content_type)
+        if f"{method} {path}" in self.texts:
+            self.queries.setdefault(path, query)
+            return Text(self.texts[f"{method} {path}"])
         raise Refusal(404, f"no such path {path}")
 
     def _routes(self) -> dict[str, Callable[..., Any]]:
@@ -104,6 +116,7 @@ class KfpServer:
             f"GET {root}/runs": lambda query, **_: self._page("runs", self.runs, query),
             f"POST {root}/runs": self._create_run,
             f"GET {root}/runs/([^/]+)": self._get_run,
+            "GET /apis/v1beta1/runs/([^/]+)": self._get_workflow,
             f"GET {root}/recurringruns": lambda query, **_: self._page("recurring_runs", self.schedules, query),
             f"POST {root}/recurringruns": self._create_schedule,
             f"GET {root}/recurringruns/([^/]+)": lambda key, **_: found(self.schedules, key),
@@ -172,17 +185,22 @@ class KfpServer:
     def _create_run(self, body: bytes, **_: Any) -> Any:
         made = parsed(body, "V2beta1Run")
         self._require_form(made)
-        made.run_id, made.state = str(uuid.uuid4()), "PENDING"
-        made.run_details = api.V2beta1RunDetails(task_details=[])
+        made.run_id, made.state, made.created_at = str(uuid.uuid4()), "PENDING", datetime.now(UTC)
         self.runs[made.run_id] = made
+        self.engines[made.run_id] = Engine(f"paper-{made.run_id[:5]}", self.spec_of(made), wrapped=self.wrapped)
         return made
 
     def _get_run(self, run_id: str, **_: Any) -> Any:
         run = found(self.runs, run_id)
-        if run.state in ("PENDING", "RUNNING"):
-            keys = task_keys(self.spec_of(run))
-            advance(run, keys, fails_at=f"{self.fails_at}-driver" if self.driver_fails else self.fails_at)
+        if run.state in ("PENDING", "RUNNING") and run_id in self.engines:
+            run.state = self.engines[run_id].advance(self.fails_at, driver_fails=self.driver_fails)
         return run
+
+    def _get_workflow(self, run_id: str, **_: Any) -> Any:
+        found(self.runs, run_id)
+        engine = self.engines.get(run_id)
+        manifest = self.workflows.get(run_id) or (engine.manifest(packed=self.packed) if engine else "")
+        return {"run": {"id": run_id}, "pipeline_runtime": {"workflow_manifest": manifest}}
 
     def spec_of(self, run: Any) -> dict[str, Any]:
         return self.versions[run.pipeline_version_reference.pipeline_version_id].pipeline_spec["pipeline_spec"]
@@ -269,13 +287,3 @@ def parsed_pipeline(text: str) -> dict[str, Any]:
     except json_format.ParseError as error:
         raise Refusal(400, f"invalid pipeline: {error}") from None
     return {"pipeline_spec": spec, "platform_spec": platform}
-
-
-def uploaded(body: bytes, content_type: str) -> str:
-    """Return the file of a multipart form."""
-    head = f"Content-Type: {content_type}\r\n\r\n".encode()
-    message = email.parser.BytesParser(policy=email.policy.default).parsebytes(head + body)
-    (part,) = [
-        part for part in message.iter_parts() if part.get_param("name", header="content-disposition") == "uploadfile"
-    ]
-    return part.get_payload(decode=True).decode()

@@ -140,6 +140,7 @@ def test_the_exit_code_tells_whether_the_run_succeeded(call, server):
     assert code == 1
     last = err.splitlines()[-1]
     assert "failed in task 'report'" in last
+    assert ": main: Error (exit code 1); see " in last
     assert last.endswith(f"; see {server.host}/#/runs/details/{next(iter(server.runs))}")
 
 

@@ -12,6 +12,8 @@ class Level(NamedTuple):
     """What a person reads on the tasks that it is nested in, outermost first; empty: the pipeline itself."""
     component: dict[str, Any]
     """With the level's own ports, and its tasks."""
+    keys: tuple[str, ...] = ()
+    """Of those tasks: the path by which Kubeflow's engine names what runs in the level."""
 
     @property
     def tasks(self) -> dict[str, dict[str, Any]]:
@@ -24,10 +26,10 @@ def levels(spec: Mapping[str, Any]) -> list[Level]:
 
     def visit(level: Level) -> Iterator[Level]:
         yield level
-        for task in level.tasks.values():
+        for key, task in level.tasks.items():
             component = spec["components"][task["componentRef"]["name"]]
             if "dag" in component:
-                yield from visit(Level((*level.path, task["taskInfo"]["name"]), component))
+                yield from visit(Level((*level.path, task["taskInfo"]["name"]), component, (*level.keys, key)))
 
     return list(visit(Level((), spec["root"])))
 

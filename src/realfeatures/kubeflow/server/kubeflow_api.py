@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
-from realfeatures.errors import ClusterError, ConflictError, MissingError, Retries, attempt
+from realfeatures.errors import ClusterError, ConflictError, ForbiddenError, MissingError, Retries, attempt
 from realfeatures.kubeflow.server.connection import Connection, connect
 from realfeatures.kubeflow.server.refusals import asked_pause, did_nothing, passes, reason, told
 
@@ -63,7 +63,7 @@ class Kubeflow:
         self._page = str(kfp._get_url_prefix())
         self._runs, self._pipelines = api.RunServiceApi(client), api.PipelineServiceApi(client)
         self._uploads, self._experiments = api.PipelineUploadServiceApi(client), api.ExperimentServiceApi(client)
-        self._schedules, self._client = api.RecurringRunServiceApi(client), client
+        self._schedules, self.client = api.RecurringRunServiceApi(client), client
 
     def version(self) -> str:
         """Return the release that the server calls itself.
@@ -74,7 +74,7 @@ class Kubeflow:
         # By hand: the generated client's model of this answer drops the version.
         content, _status, _headers = self.ask(
             "healthz",
-            self._client.call_api,
+            self.client.call_api,
             "/apis/v1beta1/healthz",
             "GET",
             response_type="object",
@@ -149,11 +149,11 @@ class Kubeflow:
         return self.create(f"create run {run.display_name}", self._runs.run_service_create_run, run)
 
     def get_run(self, run_id: str) -> Any:
-        """Return a run, with the states of its tasks."""
+        """Return a run; how far its tasks are is told by its Workflow alone."""
         return self.ask(f"run {run_id}", self._runs.run_service_get_run, run_id)
 
     def pipeline_spec(self, run: Any) -> dict[str, Any]:
-        """Return the compiled pipeline of a run; empty where the server has it no more.
+        """Return the compiled pipeline of a run; empty where the server has it no more, or does not show it.
 
         Raises:
             ClusterError: the server refuses or does not answer.
@@ -164,7 +164,7 @@ class Kubeflow:
         request = self._pipelines.pipeline_service_get_pipeline_version
         try:
             found = self.ask("pipeline version", request, version.pipeline_id, version.pipeline_version_id)
-        except MissingError:
+        except (MissingError, ForbiddenError):  # whoever may read runs may not read pipelines for that
             return {}
         # A pipeline with settings for its pods comes as a pair.
         spec = found.pipeline_spec or {}
@@ -210,6 +210,10 @@ class Kubeflow:
     def create(self, what: str, request: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
         """As `ask`, for what must not be made twice: tries again only where the server did nothing."""
         return self._attempt(what, did_nothing, partial(request, *arguments, **named))
+
+    def ask_once(self, what: str, request: Callable[..., Result], *arguments: Any, **named: Any) -> Result:
+        """As `ask`, for what can be done without: is not tried again."""
+        return self._attempt(what, lambda _error: False, partial(request, *arguments, **named))
 
     def _attempt(self, what: str, passes: Callable[[BaseException], bool], request: Callable[..., Result]) -> Result:
         # As a pair: the generated client silently drops a single number that is no int.
