@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 from kfp_server import KfpServer
+from kubernetes_server import KubernetesServer
 from small_pipeline import compile_small
 
 from realfeatures.kubeflow.server.connection import Connection
@@ -20,6 +21,13 @@ def server() -> Iterator[KfpServer]:
 @pytest.fixture
 def kubeflow(server: KfpServer) -> Kubeflow:
     return Kubeflow(Connection(server.host), pause_seconds=0.01, request_seconds=2.0)
+
+
+@pytest.fixture
+def cluster(tmp_path, monkeypatch) -> Iterator[KubernetesServer]:
+    with KubernetesServer() as running:
+        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path)))
+        yield running
 
 
 @pytest.fixture(scope="session")

@@ -4,50 +4,22 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 
 import pytest
+from doctor_need import HERE, findings
 from kfp_server import KfpServer
 from kubernetes import client
-from kubernetes_server import NAMESPACE, KubernetesServer, limit_range, node, quota, secret
+from kubernetes_server import NAMESPACE, secret
 
 from realfeatures.errors import NoClusterError
-from realfeatures.kubeflow.doctor.doctor import check_kubeflow, check_store, kubernetes_checks
-from realfeatures.kubeflow.doctor.findings import Finding, Outcome, examine
-from realfeatures.kubeflow.doctor.need import FOLLOWING, PODS_OF_KUBEFLOW, STARTING_A_JOB, Need, Toleration
+from realfeatures.kubeflow.doctor.doctor import check_kubeflow, check_store
+from realfeatures.kubeflow.doctor.findings import Outcome, examine
+from realfeatures.kubeflow.doctor.need import FOLLOWING, PODS_OF_KUBEFLOW, STARTING_A_JOB
 from realfeatures.kubeflow.server.connection import Connection
 from realfeatures.kubeflow.server.kubernetes_api import connect
 
-HERE = f"/api/v1/namespaces/{NAMESPACE}"
-IMAGE = "registry.example/realfeatures@sha256:" + "0" * 64
 
-
-@pytest.fixture
-def server(tmp_path, monkeypatch) -> Iterator[KubernetesServer]:
-    with KubernetesServer() as running:
-        monkeypatch.setenv("KUBECONFIG", str(running.kubeconfig(tmp_path)))
-        yield running
-
-
-def need(**changes) -> Need:
-    values = {
-        "namespace": NAMESPACE,
-        "service_account": "realfeatures",
-        "secret": "realfeatures-store",
-        "image": IMAGE,
-        "pull_policy": "IfNotPresent",
-        "accelerator": None,
-        "cpu": "1",
-        "memory": "4Gi",
-    }
-    return Need(**{**values, **changes})
-
-
-def findings(**changes) -> dict[str, Finding]:
-    return {one.check: one for one in examine(kubernetes_checks(connect, need(**changes)))}
-
-
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("cluster")
 def test_a_cluster_that_is_well_has_no_problem():
     found = findings()
     assert {name for name, one in found.items() if one.outcome is not Outcome.OK} == {"image"}
@@ -59,184 +31,69 @@ def test_a_cluster_that_is_well_has_no_problem():
 @pytest.mark.parametrize(
     ("path", "check"), [(HERE, "namespace"), (f"{HERE}/serviceaccounts/realfeatures", "service account")]
 )
-def test_what_is_missing_is_a_problem_with_the_command_that_makes_it(path, check, server):
-    del server.objects[path]
+def test_what_is_missing_is_a_problem_with_the_command_that_makes_it(path, check, cluster):
+    del cluster.objects[path]
     found = findings()
     assert found[check].outcome is Outcome.PROBLEM
     assert "kubectl apply -k k8s/base" in found[check].remedy
     assert found["nodes"].outcome is Outcome.OK
 
 
-def test_a_secret_needs_both_keys_and_its_values_are_never_shown(server):
+def test_a_secret_needs_both_keys_and_its_values_are_never_shown(cluster):
     path = f"{HERE}/secrets/realfeatures-store"
-    server.objects[path] = secret("accesskey")
+    cluster.objects[path] = secret("accesskey")
     found = findings()["secret"]
     assert (found.outcome, found.text) == (Outcome.PROBLEM, "realfeatures-store lacks secretkey")
-    del server.objects[path]
+    del cluster.objects[path]
     found = findings()["secret"]
     assert found.outcome is Outcome.PROBLEM
     assert "--from-file=accesskey=FILE" in found.remedy
 
 
-def test_missing_rights_are_named(server):
-    server.denied = {("create", "jobs"), ("get", "pods")}
+def test_missing_rights_are_named(cluster):
+    cluster.denied = {("create", "jobs"), ("get", "pods")}
     found = findings()["rights"]
     assert found.outcome is Outcome.PROBLEM
     assert "may not create jobs, get pods/log in realfeatures" in found.text
 
 
-def test_following_a_pipeline_takes_no_right_to_start_jobs(server):
-    server.denied = {("create", "jobs")}
+def test_following_a_pipeline_takes_no_right_to_start_jobs(cluster):
+    cluster.denied = {("create", "jobs")}
     assert findings(rights=FOLLOWING)["rights"].outcome is Outcome.OK
 
 
-def test_the_pods_account_is_asked_for_what_kubeflow_s_pods_do(server):
+def test_the_pods_account_is_asked_for_what_kubeflow_s_pods_do(cluster):
     found = findings(pods_rights=PODS_OF_KUBEFLOW)["pods' rights"]
     assert found.outcome is Outcome.OK
     account = f"system:serviceaccount:{NAMESPACE}:realfeatures"
-    assert server.reviewed == [None] * len(STARTING_A_JOB) + [account] * len(PODS_OF_KUBEFLOW)
-    server.denied = {("create", "workflowtaskresults")}
+    assert cluster.reviewed == [None] * len(STARTING_A_JOB) + [account] * len(PODS_OF_KUBEFLOW)
+    cluster.denied = {("create", "workflowtaskresults")}
     found = findings(pods_rights=PODS_OF_KUBEFLOW)["pods' rights"]
     assert found.outcome is Outcome.PROBLEM
     assert "realfeatures may not create workflowtaskresults" in found.text
     assert "--service-account pipeline-runner" in found.remedy
 
 
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("cluster")
 def test_the_plain_job_s_pods_need_no_rights():
     assert findings()["pods' rights"].text == "the plain Job's pods need none"
 
 
-def test_a_run_without_a_store_needs_no_secret(server):
-    del server.objects[f"{HERE}/secrets/realfeatures-store"]
+def test_a_run_without_a_store_needs_no_secret(cluster):
+    del cluster.objects[f"{HERE}/secrets/realfeatures-store"]
     assert findings(secret=None)["secret"].outcome is Outcome.OK
 
 
-def test_a_namespace_that_is_being_deleted_is_a_problem(server):
-    server.objects[HERE].status = client.V1NamespaceStatus(phase="Terminating")
+def test_a_namespace_that_is_being_deleted_is_a_problem(cluster):
+    cluster.objects[HERE].status = client.V1NamespaceStatus(phase="Terminating")
     assert findings()["namespace"].text == "realfeatures is being deleted"
-
-
-def test_gpus_are_counted_on_the_nodes_that_are_ready(server):
-    gpu = {"accelerator": "nvidia.com/gpu"}
-    assert findings(**gpu)["nodes"].text == "no node has nvidia.com/gpu"
-    server.objects["/api/v1/nodes"].items = [node("a", gpus=2), node("b", gpus=4), node("c", gpus=8, ready=False)]
-    assert findings(**gpu)["nodes"].text == "6 nvidia.com/gpu on a, b"
-    server.objects["/api/v1/nodes"].items = [node("c", ready=False)]
-    assert findings()["nodes"].outcome is Outcome.PROBLEM
-
-
-@pytest.mark.parametrize(
-    ("obstacle", "pod", "expected"),
-    [
-        ({}, {"cpu": "8"}, "worker: cpu 4"),
-        ({}, {"memory": "17Gi"}, "worker: memory 16Gi"),
-        ({"taint": "dedicated"}, {}, "worker: taint dedicated"),
-        ({"cordoned": True}, {}, "worker: is cordoned"),
-        ({"labels": {"pool": "cpu"}}, {"node_selector": {"pool": "a100"}}, "worker: no label pool=a100"),
-    ],
-)
-def test_what_keeps_the_largest_pod_off_every_node_is_named(obstacle, pod, expected, server):
-    server.objects["/api/v1/nodes"].items = [node("worker", **obstacle)]
-    found = findings(**pod)["nodes"]
-    assert found.outcome is Outcome.PROBLEM
-    assert f"({expected})" in found.text
-    server.objects["/api/v1/nodes"].items.append(node("other", labels={"pool": "a100"}))
-    roomy = {name: value for name, value in pod.items() if name == "node_selector"}
-    assert findings(**roomy)["nodes"].outcome is Outcome.OK
-
-
-@pytest.mark.parametrize(
-    ("toleration", "outcome"),
-    [
-        (Toleration(key="nvidia.com/gpu"), Outcome.OK),
-        (Toleration(key="nvidia.com/gpu", operator="Equal", value="here"), Outcome.OK),
-        (Toleration(key="nvidia.com/gpu", operator="Equal", value="there"), Outcome.PROBLEM),
-        (Toleration(key="nvidia.com/gpu", effect="NoExecute"), Outcome.PROBLEM),
-        (Toleration(key="dedicated"), Outcome.PROBLEM),
-    ],
-)
-def test_a_tainted_node_takes_pods_that_tolerate_it(toleration, outcome, server):
-    server.objects["/api/v1/nodes"].items = [node("a", gpus=1, taint="nvidia.com/gpu")]
-    gpu = {"accelerator": "nvidia.com/gpu", "tolerations": (toleration,)}
-    assert findings(**gpu)["nodes"].outcome is outcome
-
-
-@pytest.mark.parametrize(
-    ("named", "on_node", "policy", "outcome"),
-    [
-        (IMAGE, IMAGE, "IfNotPresent", Outcome.OK),
-        ("realfeatures:cpu-1", "docker.io/library/realfeatures:cpu-1", "Never", Outcome.OK),
-        ("realfeatures:cpu-2", "docker.io/library/realfeatures:cpu-1", "Never", Outcome.PROBLEM),
-        (IMAGE, "another", "IfNotPresent", Outcome.UNKNOWN),
-        (None, "another", "IfNotPresent", Outcome.UNKNOWN),
-    ],
-)
-def test_an_image_that_is_never_pulled_has_to_be_on_a_node(named, on_node, policy, outcome, server):
-    server.objects["/api/v1/nodes"].items = [node("a", images=(on_node,))]
-    assert findings(image=named, pull_policy=policy)["image"].outcome is outcome
-
-
-@pytest.mark.parametrize(
-    ("hard", "used", "outcome"),
-    [
-        ({"requests.memory": "8Gi"}, {"requests.memory": "4Gi"}, Outcome.OK),
-        ({"requests.memory": "8Gi"}, {"requests.memory": "4097Mi"}, Outcome.PROBLEM),
-        ({"limits.cpu": "900m"}, {}, Outcome.PROBLEM),
-        ({"pods": "1"}, {"pods": "1"}, Outcome.PROBLEM),
-        ({"cpu": "500m"}, {}, Outcome.PROBLEM),
-        ({"memory": "3Gi"}, {}, Outcome.PROBLEM),
-        ({"count/pods": "0"}, {}, Outcome.PROBLEM),
-        ({"persistentvolumeclaims": "0"}, {}, Outcome.OK),
-    ],
-)
-def test_a_quota_has_to_leave_room_for_a_pod(hard, used, outcome, server):
-    server.objects[f"{HERE}/resourcequotas"].items = [quota(hard, used)]
-    found = findings()["quota"]
-    assert found.outcome is outcome
-    assert outcome is Outcome.OK or next(iter(hard)) in found.text
-
-
-@pytest.mark.parametrize(
-    ("hard", "expected"),
-    [
-        ({"requests.cpu": "3"}, "leaves room for 3 pods at a time of the widest stage's 12; the others wait"),
-        ({"pods": "20", "limits.memory": "4Gi"}, "leaves room for a pod at a time of the widest stage's 12"),
-        ({"pods": "20"}, "realfeatures leaves room for 12 pods"),
-    ],
-)
-def test_a_quota_that_makes_pods_wait_is_told_and_no_problem(hard, expected, server):
-    server.objects[f"{HERE}/resourcequotas"].items = [quota(hard, {})]
-    found = findings(side_by_side=12)["quota"]
-    assert found.outcome is Outcome.OK
-    assert expected in found.text
-
-
-def test_a_quota_of_gpus_counts_where_the_profile_asks_for_one(server):
-    server.objects[f"{HERE}/resourcequotas"].items = [quota({"requests.nvidia.com/gpu": "0"}, {})]
-    assert findings()["quota"].outcome is Outcome.OK
-    assert findings(accelerator="nvidia.com/gpu")["quota"].outcome is Outcome.PROBLEM
-
-
-def test_a_limit_below_the_profile_is_a_problem(server):
-    server.objects[f"{HERE}/limitranges"].items = [limit_range({"memory": "2Gi"})]
-    found = findings()["limits"]
-    assert found.outcome is Outcome.PROBLEM
-    assert found.remedy == "use --profile-set memory=2Gi, or change the limit"
-    assert findings(memory="2Gi")["limits"].outcome is Outcome.OK
-
-
-def test_a_limit_above_the_profile_is_a_problem(server):
-    server.objects[f"{HERE}/limitranges"].items = [limit_range(least={"cpu": "2"})]
-    assert findings()["limits"].text == "realfeatures wants at least 2 of cpu for a container"
-    assert findings(cpu="2")["limits"].outcome is Outcome.OK
 
 
 @pytest.mark.parametrize(
     ("status", "expected"), [(401, "does not accept these credentials"), (500, "answered 500"), (429, "answered 429")]
 )
-def test_a_refusal_is_told_and_hides_no_other_check(status, expected, server):
-    server.faults["/api/v1/nodes"] = status
+def test_a_refusal_is_told_and_hides_no_other_check(status, expected, cluster):
+    cluster.faults["/api/v1/nodes"] = status
     found = findings()
     assert found["nodes"].outcome is Outcome.PROBLEM
     assert expected in found["nodes"].text
@@ -253,22 +110,22 @@ def test_a_refusal_is_told_and_hides_no_other_check(status, expected, server):
         (f"/apis/authorization.k8s.io/v1/namespaces/{NAMESPACE}/localsubjectaccessreviews", "pods' rights"),
     ],
 )
-def test_what_these_credentials_may_not_look_at_is_unknown_and_no_problem(path, check, server):
-    server.faults[path] = 403
+def test_what_these_credentials_may_not_look_at_is_unknown_and_no_problem(path, check, cluster):
+    cluster.faults[path] = 403
     found = findings(pods_rights=PODS_OF_KUBEFLOW)
     assert found[check].outcome is Outcome.UNKNOWN
     assert "these credentials may not ask for it" in found[check].text
     assert not any(one.outcome is Outcome.PROBLEM for one in found.values())
 
 
-def test_a_sign_in_page_in_place_of_kubernetes_is_told_by_every_check(server):
-    server.page = True
+def test_a_sign_in_page_in_place_of_kubernetes_is_told_by_every_check(cluster):
+    cluster.page = True
     found = findings(pods_rights=PODS_OF_KUBEFLOW)
     assert {one.outcome for one in found.values()} == {Outcome.PROBLEM}
     assert all("no Kubernetes API server" in one.text for one in found.values())
 
 
-@pytest.mark.usefixtures("server")
+@pytest.mark.usefixtures("cluster")
 def test_the_configuration_that_a_person_names_goes_before_the_pod_s_own(monkeypatch, tmp_path):
     monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
     assert connect().configuration.host.startswith("http://127.0.0.1:")
@@ -282,16 +139,16 @@ def test_the_configuration_that_a_person_names_goes_before_the_pod_s_own(monkeyp
     assert "\n" not in str(raised.value)
 
 
-def test_a_server_that_is_gone_is_told_by_every_check(server):
-    server.__exit__()
+def test_a_server_that_is_gone_is_told_by_every_check(cluster):
+    cluster.__exit__()
     found = findings(pods_rights=PODS_OF_KUBEFLOW)
     assert {one.outcome for one in found.values()} == {Outcome.PROBLEM}
     assert "does not answer" in found["namespace"].text
 
 
-def test_a_server_that_is_silent_is_given_up(server, monkeypatch):
+def test_a_server_that_is_silent_is_given_up(cluster, monkeypatch):
     monkeypatch.setattr("realfeatures.kubeflow.server.kubernetes_api.REQUEST_SECONDS", 0.2)
-    server.silence_seconds = 0.5
+    cluster.silence_seconds = 0.5
     found = findings()["namespace"]
     assert found.outcome is Outcome.PROBLEM
     assert "does not answer (ReadTimeoutError)" in found.text
@@ -335,11 +192,11 @@ def doctor(*words: str, **environment: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, capture_output=True, text=True, env=surroundings, check=False)
 
 
-@pytest.mark.usefixtures("server")
-def test_the_exit_code_tells_and_the_token_is_never_shown(server):
+@pytest.mark.usefixtures("cluster")
+def test_the_exit_code_tells_and_the_token_is_never_shown(cluster):
     well = doctor()
     assert well.returncode == 0, well.stdout + well.stderr
-    del server.objects[f"{HERE}/secrets/realfeatures-store"]
+    del cluster.objects[f"{HERE}/secrets/realfeatures-store"]
     ill = doctor("--json")
     assert ill.returncode == 1
     found = {one["check"]: one for one in json.loads(ill.stdout)}
