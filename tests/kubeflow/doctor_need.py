@@ -2,7 +2,7 @@
 
 from kubernetes_server import NAMESPACE
 
-from realfeatures.kubeflow.doctor.doctor import kubernetes_checks
+from realfeatures.kubeflow.doctor.doctor import controller_checks, kubernetes_checks
 from realfeatures.kubeflow.doctor.findings import Finding, examine
 from realfeatures.kubeflow.doctor.need import Need
 from realfeatures.kubeflow.server.kubernetes_api import connect
@@ -27,3 +27,7 @@ def need(**changes) -> Need:
 
 def findings(**changes) -> dict[str, Finding]:
     return {one.check: one for one in examine(kubernetes_checks(connect, need(**changes)))}
+
+
+def controller_findings(**changes) -> dict[str, Finding]:
+    return {one.check: one for one in examine(controller_checks(connect, need(**changes)))}

@@ -100,12 +100,17 @@ def _need_of_pipeline(job: "Need", preset: "Preset", profile: Any) -> "Need":
 
 
 def _checks(need: "Need", connection: "Connection", context: str | None) -> "dict[str, Check]":
-    from realfeatures.kubeflow.doctor.doctor import check_kubeflow, check_store, kubernetes_checks
+    from realfeatures.kubeflow.doctor.doctor import check_kubeflow, check_store, controller_checks, kubernetes_checks
+    from realfeatures.kubeflow.server.connection import is_named
     from realfeatures.kubeflow.server.kubernetes_api import connect
 
+    def client() -> Any:
+        return connect(context)
+
     return {
-        **kubernetes_checks(lambda: connect(context), need),
+        **kubernetes_checks(client, need),
         "kubeflow": lambda: check_kubeflow(connection),
+        **(controller_checks(client, need) if is_named(connection) else {}),
         "object store": check_store,
     }
 

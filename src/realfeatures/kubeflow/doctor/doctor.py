@@ -10,6 +10,7 @@ from typing import Any
 from realfeatures.errors import ForbiddenError
 from realfeatures.kubeflow.doctor import access_checks as access
 from realfeatures.kubeflow.doctor import capacity_checks as capacity
+from realfeatures.kubeflow.doctor import controller_checks as controller
 from realfeatures.kubeflow.doctor.findings import Check, Finding, ok, parts, problem, unknown
 from realfeatures.kubeflow.doctor.need import Need
 from realfeatures.kubeflow.server.connection import ENDPOINT_VARIABLE, Connection, is_named
@@ -30,11 +31,24 @@ KUBERNETES_CHECKS: dict[str, Callable[[Cluster, Need], Finding]] = {
 }
 """By what the doctor calls them."""
 
+CONTROLLER_CHECKS: dict[str, Callable[[controller.Controller], Finding]] = {
+    "retries": controller.check_retries,
+    "node status": controller.check_node_status,
+    "workflow size": controller.check_workflow_size,
+}
+"""What the cluster's administrator decided of runs on Kubeflow."""
+
 
 def kubernetes_checks(client: Callable[[], Any], need: Need) -> dict[str, Check]:
     """Return the checks that ask the Kubernetes API, by name."""
     cluster = Cluster(client)
     return {name: partial(check, cluster, need) for name, check in KUBERNETES_CHECKS.items()}
+
+
+def controller_checks(client: Callable[[], Any], need: Need) -> dict[str, Check]:
+    """Return the checks that ask how Kubeflow's workflow controller is set, by name."""
+    found = controller.Controller(Cluster(client), need)
+    return {name: partial(check, found) for name, check in CONTROLLER_CHECKS.items()}
 
 
 def check_kubeflow(connection: Connection) -> Finding:

@@ -68,6 +68,13 @@ class Cluster:
         return CoreV1Api(self.client)
 
     @cached_property
+    def apps(self) -> Any:
+        """Deployments."""
+        from kubernetes.client import AppsV1Api
+
+        return AppsV1Api(self.client)
+
+    @cached_property
     def authorization(self) -> Any:
         """Who may do what."""
         from kubernetes.client import AuthorizationV1Api
