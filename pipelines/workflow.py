@@ -34,7 +34,7 @@ _RETRY = {
 }
 """Argo's parameters and the fields of the pipeline's retry policy (container.go:667-683)."""
 
-_SCHEDULE_BYTES = 2048
+SCHEDULE_BYTES = 2048
 """Of a ScheduledWorkflow's names, labels, trigger, parameters and list of past runs; chosen: a short list fits."""
 
 
@@ -149,7 +149,7 @@ def scheduled_bytes(workflow: Workflow) -> int:
     kubeflow/pipelines #13933).
     """
     size, quotes = _system_bytes(workflow)
-    return size + quotes + utf8_bytes(go_json(go_json(_written(workflow)))) + _SCHEDULE_BYTES
+    return size + quotes + utf8_bytes(go_json(go_json(_written(workflow)))) + SCHEDULE_BYTES
 
 
 def retry_arguments(task: Mapping[str, Any]) -> list[tuple[str, str]]:

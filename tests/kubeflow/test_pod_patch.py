@@ -42,6 +42,7 @@ def test_all_that_a_profile_sets_is_in_the_patch_of_a_pod():
         ("--text={{$.inputs.parameters['text']}}", "--text=a text"),
         ("{{$.inputs.parameters['unknown']}}", ""),
         ("{{$.outputs.parameters['text'].output_file}}", "{{$.outputs.parameters['text'].output_file}}"),
+        ("{{$.outputs.artifacts['a'].path}}/{{$.inputs.parameters['seed']}}",) * 2,
         ("{{$.inputs.artifacts['encoder'].path}}", "{{$.inputs.artifacts['encoder'].path}}"),
         ("{{$}}", "{{$}}"),
     ],

@@ -19,7 +19,7 @@ from realfeatures.errors import ConfigError
 from realfeatures.pipelines.drivers import drive, parameter_defaults
 from realfeatures.pipelines.go_json import go_json, whole_numbers
 from realfeatures.pipelines.node_status import SUFFIX, compressed_bytes, node_status
-from realfeatures.pipelines.workflow import KUBEFLOW_2_16, KUBEFLOW_2_17, Installation, compile_workflow
+from realfeatures.pipelines.workflow import KUBEFLOW_2_16, KUBEFLOW_2_17, SCHEDULE_BYTES, Installation, compile_workflow
 from realfeatures.pipelines.workflow_size import (
     MAX_ARGUMENT_BYTES,
     MAX_SCHEDULED_BYTES,
@@ -242,9 +242,15 @@ def test_a_pipeline_of_this_project_has_a_size(paper):
     require_size(size, scheduled=True)
 
 
-def test_a_pinned_pipeline_is_larger_by_its_quotes():
-    size = workflow_size(*real("e1"), outputs={})
-    assert 1.12 * size.spec < size.scheduled < 1.2 * size.spec
+@pytest.mark.parametrize("name", sorted(MEASURED))
+def test_a_pinned_pipeline_has_a_backslash_for_each_of_its_quotes(name):
+    size = workflow_size(*real(name), outputs={}, values=MEASURED[name]["values"])
+    assert size.scheduled == pytest.approx(MEASURED[name]["spec_as_text"] + SCHEDULE_BYTES, rel=0.001)
+
+
+@FINISHED
+def test_the_longest_argument_is_the_clusters(name):
+    assert real_size(name).longest_argument == pytest.approx(MEASURED[name]["longest_argument"], rel=0.001)
 
 
 def test_the_longest_argument_is_found_wherever_it_stands():
