@@ -41,7 +41,7 @@ def node_status(
         values: of the pipeline's own parameters.
         installation: on what it ran.
         suffix: the Workflow's name is the pipeline's and this. The ids follow from it, and so the order of the nodes:
-            gzip finds repeated text in 32 KiB alone, and a run of 20 tasks is 6 % larger or smaller by its name.
+            gzip finds repeated text in 32 KiB alone, and by its name a run of 20 tasks is up to 6 % larger or smaller.
     """
     nodes = _Nodes(workflow, installation, runtime_config(values), f"{workflow.name}-{suffix}")
     nodes.add_run(root)
