@@ -9,7 +9,7 @@ CA_SECRET = --secret "id=ca,src=$(CA)"
 STAMP := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-all bench results lint types lock image image-name kind-up kind-run kind-down clean
+.PHONY: help install demo test test-all bench results sizes lint types lock image image-name kind-up kind-run kind-down clean
 
 help: ## Explain every verb
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,6 +41,9 @@ bench: $(STAMP) ## Measure images/s of every stage, and our choices as ratios; B
 
 results: $(STAMP) ## Write docs/results.md from the committed runs under results/
 	$(BIN)/python -m realfeatures.cli.committed results docs/results.md
+
+sizes: $(STAMP) ## Write docs/workflow-sizes.md: what fits into a workflow of Kubeflow's
+	$(BIN)/python -m realfeatures.pipelines.fits docs/workflow-sizes.md
 
 lint: $(STAMP) ## Check style, layering and formatting
 	$(BIN)/ruff check .

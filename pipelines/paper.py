@@ -1,77 +1,85 @@
-"""The paper as one Kubeflow pipeline, compiled from the cells of the grid.
+"""The paper as one Kubeflow pipeline, compiled from the cells of the grid; needs neither torch nor a cluster."""
 
-Top level: configure -> prepare data -> sources -> synthesis -> one nested pipeline for each feature set (pretrain ->
-probe -> attack in every paradigm), one for natural encoders probed on crafted features, one for the
-controls -> report. With several repetitions, each one's part is a nested pipeline of its own.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import kfp
 import yaml
-from google.protobuf import json_format  # type: ignore[import-untyped]
-from kfp import dsl
 
-from realfeatures.components.configure import configure
-from realfeatures.components.report import report
+from realfeatures.components import COMPONENTS, Component, configure
+from realfeatures.components.component import CELLS, Ports
 from realfeatures.errors import ConfigError
-from realfeatures.experiment.about import Role
 from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.config import Preset
-from realfeatures.experiment.grid import Cell, cells, images_key
+from realfeatures.experiment.overrides import departures
+from realfeatures.experiment.presets import PRESETS
 from realfeatures.experiment.vocabulary import canonical_json
-from realfeatures.kubeflow.spec import port_name, tasks
-from realfeatures.kubeflow.tasks.cells import slot, structure
-from realfeatures.pipelines.naming import executor_functions, name_components, number_tasks, share_executors
-from realfeatures.pipelines.nesting import CELLS, MAX_PARTS, Level, Step, Task, in_order, nest
+from realfeatures.kubeflow.batches import CONFIGURE, PREPARE_DATA, REPORT, Granularity
+from realfeatures.pipelines.arrangement import NATURAL, Arrangement
+from realfeatures.pipelines.fitting import Fitted, fit
+from realfeatures.pipelines.levels import (
+    Components,
+    Level,
+    Reference,
+    artifact_of,
+    constant,
+    input_parameter,
+    parameter_of,
+)
 from realfeatures.pipelines.profiles import Profile
-from realfeatures.pipelines.selecting import select_texts, text_named
-from realfeatures.pipelines.size import require_size
-from realfeatures.running.plan import outside_sources
+from realfeatures.pipelines.workflow_size import MAX_WORKFLOW_BYTES
+from realfeatures.running.names import RUN_TIME
+from realfeatures.running.plan import Plan, outside_sources
 from realfeatures.science.artifacts import write_bytes
+
+PREPARE = "prepare-data"
+
+Spec = dict[str, Any]
+Built = tuple[Spec, Spec]
+"""A pipeline's specification, and that of its pods."""
 
 
 def compile_pipeline(
-    preset: Preset, *, seed: int, repetitions: int, image: str, profile: Profile, path: Path, cache: bool = True
-) -> list[Cell]:
-    """Write the pipeline of an experiment as YAML, whole or not at all; needs neither torch nor a cluster.
+    plan: Plan,
+    *,
+    image: str,
+    profile: Profile,
+    path: Path,
+    granularity: Granularity | None = None,
+    limit: int = MAX_WORKFLOW_BYTES,
+    cache: bool = True,
+) -> Fitted:
+    """Write the pipeline of an experiment as YAML, whole or not at all.
 
     Args:
-        preset: the experiment; a folder's sha256 is filled in already.
-        seed: of the first repetition, unless the run form says another one.
-        repetitions: how many seeds one run computes.
+        plan: of the run that it is for, unless the run form says another seed or other values.
         image: the image that every task runs in.
         profile: on what the tasks run.
         path: a .yaml file.
+        granularity: how much of the experiment is one task; None: the least that the cluster can hold.
+        limit: bytes that the cluster's Argo takes for a Workflow.
         cache: False: every task runs, whatever Kubeflow remembers, as a reproducibility run wants.
 
     Returns:
-        The cells that it computes.
+        What was written, with its sizes.
 
     Raises:
-        ConfigError: preset and profile do not fit, or more cells than one Argo workflow can hold.
+        ConfigError: preset and profile do not fit, or the pipeline is too large for the cluster.
         StorageError: the file cannot be written.
     """
-    check_profile(preset, profile)
-    if not 0 < repetitions <= MAX_PARTS:
-        raise ConfigError(f"--repetitions {repetitions}: a pipeline takes 1 to {MAX_PARTS}")
-    paper = _Paper(preset, tuple(range(seed, seed + repetitions)), image, profile)
-    spec = json_format.MessageToDict(paper.pipeline().pipeline_spec)
-    name_components(spec)
-    number_tasks(spec)
-    share_executors(spec)
-    select_texts(spec)
-    if not cache:
-        for task in tasks(spec):
-            task["cachingOptions"] = {}
-    pods = {label: profile.pod(function) for label, function in executor_functions(spec).items()}
-    require_size(spec, pods)
-    platform = {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}
-    # kfp's own compiler writes with the slow dumper, and leaves half a file on a full disk.
-    text = yaml.dump_all([spec, platform], Dumper=yaml.CSafeDumper, sort_keys=True)
+    check_profile(plan.preset, profile)
+    build = pipeline_builder(plan, image=image, profile=profile, cache=cache)
+    fitted = fit(build, plan, granularity=granularity, limit=limit)
+    text = yaml.dump_all(fitted.specification, Dumper=_Dumper, sort_keys=True)
     write_bytes(path, text.encode())
-    return paper.grid
+    return fitted
+
+
+def pipeline_builder(plan: Plan, *, image: str, profile: Profile, cache: bool) -> Callable[[Granularity], Built]:
+    """Return what makes the pipeline of a granularity; arguments as `compile_pipeline`."""
+    options = {"cachingOptions": {"enableCache": True} if cache else {}, **profile.retry_policy()}
+    return lambda granularity: _Paper(plan, granularity).specification(image, profile, options)
 
 
 def check_profile(preset: Preset, profile: Profile) -> None:
@@ -96,94 +104,127 @@ def check_profile(preset: Preset, profile: Profile) -> None:
         )
 
 
+class _Dumper(yaml.CSafeDumper):
+    """Writes what stands in two places twice: a person reads it, too."""
+
+    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002 - of the base class
+        return True
+
+
+NEVER_CACHED: Mapping[str, Any] = {"cachingOptions": {}}
+"""Of what is new in every run: the form is checked, and the report is published under the run's name."""
+
+
 class _Paper:
-    """The cells of an experiment, arranged as a person reads the paper."""
+    """The pipeline while it is built."""
 
-    def __init__(self, preset: Preset, seeds: Sequence[int], image: str, profile: Profile) -> None:
-        self.preset = preset
-        self.seeds = seeds
-        self.image = image
-        self.profile = profile
-        self.grid = cells(preset, seeds)
-        self.slots = {cell.key: slot(cell, seeds) for cell in self.grid}
+    def __init__(self, plan: Plan, granularity: Granularity) -> None:
+        self.preset, self.seed, self.repetitions = plan.preset, plan.seeds[0], len(plan.seeds)
+        self.granularity = granularity
+        self.components = Components()
+        self.used: dict[str, Component] = {}
+        """The components that are containers, by the label of their executor."""
+        self.root = Level()
 
-    def pipeline(self) -> Any:
-        """Return the whole as one pipeline, whose parameters are the fields of Kubeflow's run form."""
-        steps = self._top_level()
+    def specification(self, image: str, profile: Profile, options: Mapping[str, Any]) -> Built:
+        """Return the pipeline's specification, and that of its pods; `options`: how a stage is cached and retried."""
+        self._build(options)
+        executors = {
+            label: {"container": {**one.container(image), **profile.container(light=one.light)}}
+            for label, one in self.used.items()
+        }
+        pods = {label: profile.pod(light=one.light) for label, one in self.used.items()}
+        spec = {
+            # A short name: it stands in that of every node of the workflow.
+            "pipelineInfo": {"name": f"paper-{self.preset.name}", "description": self._description()},
+            "schemaVersion": "2.1.0",
+            "sdkVersion": f"kfp-{kfp.__version__}",
+            "components": self.components.specifications,
+            "deploymentSpec": {"executors": executors},
+            "root": {"dag": self.root.dag(), "inputDefinitions": {"parameters": self._form()}},
+        }
+        return spec, {"platforms": {"kubernetes": {"deploymentSpec": {"executors": pods}}}}
 
-        def paper(seed: int = self.seeds[0], overrides: str = "{}", run_name: str = self.preset.name) -> None:
-            configured = self._configure(seed, overrides, run_name)
-            level = self._level(lambda key: configured.outputs[port_name(key)])
-            for step in steps:
-                level.add(step, cells=configured.outputs[CELLS])
-            self._report(level, configured, run_name)
-
-        return dsl.pipeline(
-            name=f"adversarial-examples-are-not-real-features-{self.preset.name}",
-            description="Usefulness and robustness of robust and non-robust features across paradigms.",
-        )(paper)
-
-    def _configure(self, seed: Any, overrides: Any, run_name: Any) -> Any:
-        task = configure(
-            preset=canonical_json(self.preset.model_dump(mode="json")),
-            seed=seed,
-            repetitions=len(self.seeds),
-            overrides=overrides,
-            run_name=run_name,
-            structure=structure(self.grid, self.seeds),
-            code=code_digest(),
+    def _description(self) -> str:
+        experiments = ", ".join(self.preset.experiments)
+        return (
+            "Usefulness and robustness of robust and non-robust features across paradigms. Preset"
+            f" {self.preset.name}: {experiments}; repetitions: {self.repetitions}; a task is one {self.granularity}."
         )
-        self._level(lambda key: key).place(task, "configure")
-        return task
 
-    def _top_level(self) -> list[Step]:
-        prepare = Task("prepare data", self.grid[0])
-        if len(self.seeds) == 1:
-            return [prepare, *self._seed(self.grid[1:])]
-        return [prepare, *(self._repetition(number, seed) for number, seed in enumerate(self.seeds, start=1))]
+    def _form(self) -> Spec:
+        """Return the fields of Kubeflow's run form."""
+        fields = {
+            "seed": ("NUMBER_INTEGER", float(self.seed)),
+            "overrides": ("STRUCT", {}),
+            "report_name": ("STRING", f"{self.preset.name}-{RUN_TIME}"),
+        }
+        return {
+            name: {"parameterType": kind, "defaultValue": value, "isOptional": True}
+            for name, (kind, value) in fields.items()
+        }
 
-    def _repetition(self, number: int, seed: int) -> Step:
-        own = [cell for cell in self.grid[1:] if cell.run_seed == seed]
-        return self._nest(f"repetition {number}", self._seed(own), wanted=set(self._pictures().values()))
-
-    def _seed(self, grid: Sequence[Cell]) -> list[Step]:
-        """One seed: sources and synthesis one by one, and what evaluates the sets as nested pipelines."""
-        sources = {key for cell in grid if cell.role is Role.IMAGES for key in cell.inputs.values()}
-        steps: list[Step] = []
-        groups: dict[str, list[Cell]] = {}
-        for cell in grid:
-            if cell.key in sources or cell.role is Role.IMAGES:
-                steps.append(Task(cell.short, cell))
-            else:
-                groups.setdefault(cell.group, []).append(cell)
-        for name, group in groups.items():
-            outside = {key for cell in grid if cell not in group for key in cell.inputs.values()}
-            steps.append(self._nest(name, [Task(cell.short, cell) for cell in group], wanted=outside))
-        return in_order(steps)
-
-    def _nest(self, name: str, steps: Sequence[Step], *, wanted: set[str]) -> Step:
-        by_key = {cell.key: cell for cell in self.grid}
-        return nest(name, steps, cells=by_key, wanted=wanted, level=lambda: self._level(self._named_text))
-
-    def _level(self, text: Callable[[str], Any]) -> Level:
-        return Level(image=self.image, profile=self.profile, text=text)
-
-    def _named_text(self, key: str) -> str:
-        return text_named(self.slots.get(key, key))
-
-    def _pictures(self) -> dict[str, str]:
-        """Return the keys of the first seed's image sets, of which the report shows a few images."""
-        keys = {str(features): images_key(self.seeds[0], features) for features in self.preset.features}
-        return {features: key for features, key in keys.items() if key in self.slots}
-
-    def _report(self, level: Level, configured: Any, run_name: Any) -> None:
-        task = report(
-            preset=configured.outputs["resolved"],
-            seeds=configured.outputs["seeds"],
-            run_name=run_name,
-            code=code_digest(),
-            records=level.records,
-            **{port: level.artifacts[key] for port, key in self._pictures().items()},
-            **level.numbered_parts(),
+    def _build(self, options: Mapping[str, Any]) -> None:
+        arrangement = Arrangement(self.preset, self.granularity)
+        names = {name: self._declare(COMPONENTS[name], ports) for name, ports in arrangement.ports().items()}
+        repetition = arrangement.repetition(self.components, names, options)
+        nested = self.components.add("repetition", repetition.specification())
+        numbers = range(1, self.repetitions + 1)
+        self._configure()
+        self.root.add(
+            PREPARE,
+            title="prepare data",
+            component=names[PREPARE_DATA],
+            parameters={CELLS: parameter_of(CONFIGURE, "data")},
+            artifacts={},
+            options=options,
         )
-        level.place(task, "report")
+        for number in numbers:
+            self.root.add(
+                f"repetition-{number}",
+                title=f"repetition {number}",
+                component=nested,
+                parameters={CELLS: parameter_of(CONFIGURE, f"repetition_{number}")},
+                artifacts={NATURAL: artifact_of(PREPARE, "images")},
+                options={"cachingOptions": options["cachingOptions"]},
+            )
+        results = [artifact_of(f"repetition-{number}", "results") for number in numbers]
+        self._report(results, {**options, **NEVER_CACHED})
+
+    def _configure(self) -> None:
+        numbers = range(1, self.repetitions + 1)
+        told = ["data", *(f"repetition_{number}" for number in numbers), REPORT]
+        base = PRESETS[self.preset.name]()
+        found = departures(self.preset.model_dump(mode="json"), base.model_dump(mode="json"))
+        self.root.add(
+            CONFIGURE,
+            title="configure",
+            component=self._declare(configure(dict.fromkeys(told, "STRING")), {}),
+            parameters={
+                "preset": constant(self.preset.name),
+                "changes": constant(canonical_json({path: value for path, _, value in found})),
+                "granularity": constant(str(self.granularity)),
+                "code": constant(code_digest()),
+                "repetitions": constant(float(self.repetitions)),
+                **{name: input_parameter(name) for name in self._form()},
+            },
+            artifacts={},
+            options=NEVER_CACHED,
+        )
+
+    def _report(self, results: list[Reference], options: Mapping[str, Any]) -> None:
+        ports = Ports(most=len(results), least=len(results))
+        self.root.add(
+            REPORT,
+            title="report",
+            component=self._declare(COMPONENTS[REPORT], {"results": ports}),
+            parameters={CELLS: parameter_of(CONFIGURE, REPORT), "report_name": input_parameter("report_name")},
+            artifacts=dict(zip(ports.names("results", len(results)), results, strict=True)),
+            options=options,
+        )
+
+    def _declare(self, component: Component, ports: Mapping[str, Ports]) -> str:
+        """Add a component that is a container; return its name in the pipeline."""
+        label = f"exec-{component.name.replace('_', '-')}"
+        self.used[label] = component
+        return self.components.add(component.name.replace("_", "-"), component.specification(ports, executor=label))

@@ -9,11 +9,10 @@ from typing import Annotated, Any, Literal
 from kfp import kubernetes
 from pydantic import BeforeValidator, Field
 
-from realfeatures.components import STAGELESS
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.overrides import assignment, override
 from realfeatures.experiment.vocabulary import Config
-from realfeatures.kubeflow.doctor.need import Toleration
+from realfeatures.kubeflow.doctor.need import Toleration, number
 
 SCRATCH = "/scratch"
 """The image's working directory, with the data cache: what is too large for /tmp."""
@@ -48,7 +47,7 @@ class Profile(Config):
     memory: Quantity = "4Gi"
     """Of a stage."""
     light_memory: Quantity = "1Gi"
-    """Of configure, collect and report, which load no network."""
+    """Of configure, results and report, which load no network."""
     shared_memory: Quantity = "1Gi"
     """Of /dev/shm, whose default of 64 MiB is too little for some of torch's means of communication."""
     scratch: Quantity = "10Gi"
@@ -56,30 +55,47 @@ class Profile(Config):
     tolerations: tuple[Toleration, ...] = ()
     node_selector: dict[str, str] = Field(default_factory=dict)
     timeout_seconds: Annotated[int, Field(gt=0)] = 6 * 3600
-    """Of one attempt; the next one goes on from the checkpoint."""
+    """Of a pod, with all attempts in it; the next pod goes on from the checkpoint in the store."""
     retries: Annotated[int, Field(ge=0, le=10)] = 3
     backoff_seconds: Annotated[int, Field(gt=0)] = 60
-    """Before the first retry; doubled for each one after it, up to an hour."""
+    """Before the first retry by Kubeflow; doubled for each one after it."""
     image_pull_policy: Literal["Always", "IfNotPresent", "Never"] = "IfNotPresent"
     image_pull_secrets: tuple[str, ...] = ()
     store: Store = Store()
 
-    def apply(self, task: Any) -> None:
-        """Give a task what its container has: resources, retries and environment."""
-        stage = task.component_spec.name not in STAGELESS
-        memory = self.memory if stage else self.light_memory
-        task.set_cpu_request(self.cpu).set_cpu_limit(self.cpu).set_memory_request(memory).set_memory_limit(memory)
-        if stage and self.accelerator:
-            task.set_accelerator_type(self.accelerator).set_accelerator_limit(1)
-        if self.retries and stage:
-            task.set_retry(
-                num_retries=self.retries,
-                backoff_duration=f"{self.backoff_seconds}s",
-                backoff_factor=2.0,
-                backoff_max_duration="3600s",
-            )
-        for name, value in self.environment().items():
-            task.set_env_variable(name, value)
+    def container(self, *, light: bool) -> dict[str, Any]:
+        """Return what a component's container has beside its command: resources and environment.
+
+        Args:
+            light: whether it loads no network, and so needs neither a GPU nor much memory.
+        """
+        memory = self.light_memory if light else self.memory
+        resources: dict[str, Any] = {}
+        for bound in ("Limit", "Request"):
+            # Older back ends read the numbers, in cores and gigabytes (kfp/dsl/pipeline_task.py).
+            resources |= {f"cpu{bound}": float(number(self.cpu)), f"memory{bound}": float(number(memory)) / 1e9}
+            resources |= {f"resourceCpu{bound}": self.cpu, f"resourceMemory{bound}": memory}
+        if self.accelerator and not light:
+            one = {"type": self.accelerator, "count": "1"}
+            resources["accelerator"] = {**one, "resourceType": self.accelerator, "resourceCount": "1"}
+        return {"resources": resources, "env": [{"name": k, "value": v} for k, v in self.environment().items()]}
+
+    def retry_policy(self) -> dict[str, Any]:
+        """Return how Kubeflow tries a task again whose pod was lost; a crash is outlived in the pod (supervisor.py)."""
+        if not self.retries:
+            return {}
+        # No cap on one wait but the window from the first attempt's start, in which all must fit (argo-workflows,
+        # workflow/controller/operator.go): all attempts at full length, and the waits between them.
+        waits = self.backoff_seconds * (2**self.retries - 1)
+        window = (self.retries + 1) * self.timeout_seconds + waits
+        return {
+            "retryPolicy": {
+                "maxRetryCount": self.retries,
+                "backoffDuration": f"{self.backoff_seconds}s",
+                "backoffFactor": 2.0,
+                "backoffMaxDuration": f"{window}s",
+            }
+        }
 
     def environment(self) -> dict[str, str]:
         """Return the variables that a task's container is given; no secret is among them."""
@@ -88,9 +104,10 @@ class Profile(Config):
             "AWS_ENDPOINT_URL": self.store.endpoint,
             "AWS_REGION": self.store.region,
         }
-        return {"REALFEATURES_LOG": "json", **(store if self.store.location else {})}
+        crashes = {"REALFEATURES_RETRIES": str(self.retries)}
+        return {"REALFEATURES_LOG": "json", **crashes, **(store if self.store.location else {})}
 
-    def pod(self, component: str) -> dict[str, Any]:
+    def pod(self, *, light: bool) -> dict[str, Any]:
         """Return what a component's pods have beside their container, as Kubeflow's KubernetesExecutorConfig."""
         carrier = _Carrier()
         kubernetes.set_image_pull_policy(carrier, self.image_pull_policy)
@@ -102,7 +119,7 @@ class Profile(Config):
         if self.store.location:
             keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
             kubernetes.use_secret_as_env(carrier, self.store.secret, keys)
-        if component not in STAGELESS:
+        if not light:
             kubernetes.empty_dir_mount(carrier, "shm", "/dev/shm", "Memory", self.shared_memory)  # noqa: S108
             for label, value in self.node_selector.items():
                 kubernetes.add_node_selector(carrier, label, value)

@@ -152,7 +152,9 @@ class KfpServer:
         pipeline_id, name = found(self.pipelines, query.get("pipelineid", "")).pipeline_id, query["name"]
         if any((one.pipeline_id, one.name) == (pipeline_id, name) for one in self.versions.values()):
             raise Refusal(409, f"version {name} exists")
-        return self._add_version(pipeline_id, name, parsed_pipeline(uploaded(body, content_type)))
+        made = self._add_version(pipeline_id, name, parsed_pipeline(uploaded(body, content_type)))
+        made.display_name, made.description = query.get("display_name", name), query.get("description")
+        return made
 
     def _add_version(self, pipeline_id: str, name: str, spec: dict[str, Any]) -> Any:
         made = api.V2beta1PipelineVersion(

@@ -42,7 +42,7 @@ export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
 export AWS_ENDPOINT_URL=http://127.0.0.1:$STORE_PORT REALFEATURES_STORE=s3://$BUCKET
 export KF_PIPELINES_ENDPOINT=http://127.0.0.1:$KFP_PORT
 
-"$ROOT/.venv/bin/realfeatures" submit --preset digits --experiments E1,E2 --profile cpu --run-name "$RUN_NAME" --wait \
+"$ROOT/.venv/bin/realfeatures" submit --preset digits --profile cpu --run-name "$RUN_NAME" --wait \
     --image "${IMAGE:-$(make --no-print-directory -C "$ROOT" image-name)}" \
     --profile-set "store.location=s3://$BUCKET" \
     --profile-set "store.endpoint=http://seaweedfs.$NAMESPACE.svc.cluster.local:9000" \

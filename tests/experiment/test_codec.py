@@ -1,12 +1,14 @@
 """Cells as text: short, there and back, and refused where they are not what was planned."""
 
+from collections.abc import Mapping
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from realfeatures.errors import ArtifactError, ConfigError
 from realfeatures.experiment.address import code_digest, library_versions
-from realfeatures.experiment.codec import decode, encode
+from realfeatures.experiment.codec import decode, encode, name_of, one_cell
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
 from realfeatures.experiment.overrides import override
@@ -25,9 +27,13 @@ def addresses_of(preset: Preset, seed: int = 0) -> dict[str, str]:
     return cell_addresses(grid, runtime=preset.runtime, code=code_digest(), versions=library_versions())
 
 
-def text_of(preset: Preset, *keys: str) -> str:
-    grid = {cell.key: cell for cell in cells(preset, [0])}
-    return encode([grid[key] for key in keys], preset, addresses_of(preset))
+def text_of(preset: Preset, name: str) -> str:
+    return encode(name, preset, seed=0, addresses=addresses_of(preset))
+
+
+def listed(name: str, grid: Mapping[str, Cell]) -> list[Cell]:
+    """Cells by a list of their keys below the seed."""
+    return [one for key in name.split(",") for one in one_cell(key, grid)]
 
 
 def work(cell: Cell) -> tuple:
@@ -73,11 +79,11 @@ def test_every_cell_of_a_shipped_preset_is_a_short_text_that_means_the_same_cell
     preset = load_preset(name)
     addresses = addresses_of(preset, seed=7)
     for cell in cells(preset, [7]):
-        text = encode([cell], preset, addresses)
+        text = encode(name_of(cell), preset, seed=7, addresses=addresses)
         assert len(text.encode()) < SHORT_BYTES
         assert "\n" not in text
         assert decode(text).cells == (cell,)
-        assert decode(text).runtime == preset.runtime
+        assert decode(text).preset.runtime == preset.runtime
 
 
 @settings(deadline=None, max_examples=60)
@@ -86,9 +92,11 @@ def test_any_cells_of_any_experiment_come_back_in_their_order(preset, seed, data
     grid = cells(preset, [seed])
     addresses = addresses_of(preset, seed)
     chosen = data.draw(st.lists(st.sampled_from(grid), min_size=1, max_size=5, unique_by=lambda cell: cell.key))
-    order = decode(encode(chosen, preset, addresses))
+    name = ",".join(map(name_of, chosen))
+    order = decode(encode(name, preset, seed=seed, addresses=addresses, choose=listed), listed)
+    assert (order.name, order.seed) == (name, seed)
     assert [work(cell) for cell in order.cells] == [work(cell) for cell in chosen]
-    assert order.runtime == preset.runtime
+    assert order.preset.runtime == preset.runtime
     inputs = [{port: addresses[key] for port, key in cell.inputs.items()} for cell in order.cells]
     computed = [order.address(cell, parents) for cell, parents in zip(order.cells, inputs, strict=True)]
     assert computed == [addresses[cell.key] for cell in chosen]
@@ -97,28 +105,28 @@ def test_any_cells_of_any_experiment_come_back_in_their_order(preset, seed, data
         order.require([*computed[:-1], "0" * 32])
 
 
-def test_the_folder_that_the_keys_share_is_said_once():
-    folder = "seed0/robust/contrastive"
-    text = text_of(load_preset("digits"), f"{folder}/encoder", f"{folder}/probe/robust", f"{folder}/attack/natural")
-    assert text.partition(" robust/")[2] == "contrastive:encoder,probe/robust,attack/natural"
-
-
 def test_a_text_says_the_values_that_its_cells_depend_on_and_no_others():
     preset = load_preset("digits", ["probe.epochs=5", "masked.mask_ratio=0.5", "runtime.threads=3"])
-    assert text_of(preset, "data").endswith(' :data {"runtime.threads":3}')
-    probe = text_of(preset, "seed0/robust/masked/probe/robust")
-    assert probe.endswith('masked/probe:robust {"probe.epochs":5,"runtime.threads":3}')
+    assert text_of(preset, "data").endswith(' data {"runtime.threads":3}')
+    probe = text_of(preset, "robust/masked/probe/robust")
+    assert probe.endswith('masked/probe/robust {"probe.epochs":5,"runtime.threads":3}')
+
+
+def test_a_text_for_who_reads_the_preset_says_every_value():
+    preset = load_preset("digits", ["probe.epochs=5", "experiments=E1", "masked.mask_ratio=0.5"])
+    text = encode("data", preset, seed=0, addresses=addresses_of(preset), everything=True)
+    assert decode(text).preset == preset
 
 
 def test_a_change_upstream_changes_the_digest_alone():
-    before = text_of(load_preset("digits"), "seed0/robust/masked/probe/robust").split()
-    after = text_of(load_preset("digits", ["masked.mask_ratio=0.5"]), "seed0/robust/masked/probe/robust").split()
+    before = text_of(load_preset("digits"), "robust/masked/probe/robust").split()
+    after = text_of(load_preset("digits", ["masked.mask_ratio=0.5"]), "robust/masked/probe/robust").split()
     assert [first == second for first, second in zip(before, after, strict=True)] == [True, True, False, True]
 
 
 def test_a_value_counts_as_it_was_validated():
     shipped = load_preset("digits")
-    key = "seed0/natural/supervised/probe/natural"
+    key = "natural/supervised/probe/natural"
     assert text_of(override(shipped, {"probe.epochs": float(shipped.probe.epochs)}), key) == text_of(shipped, key)
     assert text_of(override(shipped, {"probe.epochs": 5.0}), key).endswith('{"probe.epochs":5}')
 
@@ -127,15 +135,9 @@ def test_a_preset_of_another_name_travels_by_its_values():
     preset = load_preset("digits").model_copy(update={"name": "mine"})
     grid, addresses = cells(preset, [0]), addresses_of(preset)
     for cell in grid[::20]:
-        order = decode(encode([cell], preset, addresses))
+        order = decode(encode(name_of(cell), preset, seed=0, addresses=addresses))
         assert [work(cell) for cell in order.cells] == [work(cell)]
-        assert order.runtime == preset.runtime
-
-
-def test_cells_of_two_seeds_are_no_one_text():
-    preset = load_preset("digits")
-    with pytest.raises(ValueError, match="seeds"):
-        encode(cells(preset, [0, 1]), preset, addresses_of(preset))
+        assert order.preset.runtime == preset.runtime
 
 
 @pytest.mark.parametrize(
@@ -143,11 +145,11 @@ def test_cells_of_two_seeds_are_no_one_text():
     [
         ("", "expected PRESET SEED"),
         ('{"stage": "train"}', "expected PRESET SEED"),
-        ("digits 0 0123456789ab :data {}\n", "expected PRESET SEED"),
-        ("mine 0 0123456789ab :data", "preset 'mine' is unknown"),
-        ("digits 0 0123456789ab natural/rotation:encoder", "no cell 'natural/rotation/encoder'"),
-        ('digits 0 0123456789ab :data {"data.colour":1}', "unknown key 'colour'"),
-        ("digits 0 0123456789ab :data {data}", "property name"),
+        ("digits 0 0123456789ab data {}\n", "expected PRESET SEED"),
+        ("mine 0 0123456789ab data", "preset 'mine' is unknown"),
+        ("digits 0 0123456789ab natural/rotation/encoder", "no cell 'natural/rotation/encoder'"),
+        ('digits 0 0123456789ab data {"data.colour":1}', "unknown key 'colour'"),
+        ("digits 0 0123456789ab data {data}", "property name"),
     ],
 )
 def test_a_text_of_another_form_is_a_one_line_error(text, problem):

@@ -1,18 +1,14 @@
 """The compiled pipeline in real, hardened containers: the bytes of the one-machine run."""
 
 import re
-from pathlib import Path
 
 import pytest
 from docker_daemon import image
-from kfp import components, local
-from kfp.local.config import LocalRunnerType
-from test_pipeline_runs import TINY, artifacts
+from kfp import local
+from local_pipeline import compile_here, run_here
+from test_pipeline_runs import TINY, artifacts, numbers
 
-from realfeatures.experiment.config import Preset
 from realfeatures.experiment.presets import load_preset
-from realfeatures.pipelines.paper import compile_pipeline
-from realfeatures.pipelines.profiles import load_profile
 from realfeatures.running.local import run_experiment
 from realfeatures.running.plan import make_plan
 from realfeatures.science.stages import STAGES
@@ -35,28 +31,19 @@ PRESET = load_preset("digits", [*SETTINGS, "experiments=E5,E6,controls"])
 
 
 def test_containers_give_the_bytes_of_the_one_machine_run(image, tmp_path):
-    in_containers = run_pipeline(PRESET, tmp_path / "containers", runner=hardened(), image=image)
+    folder = tmp_path / "containers"
+    (folder / "kfp").mkdir(parents=True)
+    (folder / "kfp").chmod(0o777)  # the container's user has no name here
+    run = run_here(compile_here(PRESET, folder, image=image), folder, runner=hardened())
     run_experiment(PRESET, out=tmp_path / "out", jobs=1)
 
     expected = dict(artifacts(tmp_path / "out", "cells/*/manifest.json"))
     plan = make_plan(PRESET, seeds=[0])
     assert set(expected) == set(plan.addresses.values())
-    assert in_containers == expected
+    assert dict(artifacts(run, "*/*/cells/*/manifest.json")) == expected
+    assert numbers(run / "report" / "results") == numbers(tmp_path / "out" / "results.json")
     assert {cell.stage for cell in plan.grid} == set(STAGES)
-    (page,) = (tmp_path / "containers" / "kfp").glob("*/report/html")
-    assert re.search("<svg", page.read_text())
-
-
-def run_pipeline(preset: Preset, folder: Path, *, runner: LocalRunnerType, image: str) -> dict:
-    """Run a pipeline's tasks and return the files of every artifact, with their digests, by address."""
-    root = folder / "kfp"
-    root.mkdir(parents=True)
-    root.chmod(0o777)  # the container's user has no name here
-    path, profile = folder / "paper.yaml", load_profile("cpu")
-    compile_pipeline(preset, seed=0, repetitions=1, image=image, profile=profile, path=path)
-    local.init(runner, pipeline_root=str(root), enable_caching=False)
-    components.load_component_from_file(str(path))()
-    return dict(artifacts(root, "*/*/*/manifest.json"))
+    assert re.search("<svg", (run / "report" / "html").read_text())
 
 
 def hardened() -> local.DockerRunner:

@@ -64,7 +64,7 @@ def test_an_error_that_stays_is_given_up(kubeflow, server, paper):
 
 
 def test_a_run_whose_answer_was_lost_is_not_started_twice(kubeflow, server, paper):
-    version = upload(kubeflow, paper)
+    version = upload(kubeflow, paper, label="digits E2 x1")
     server.faults = [Fault(RUNS, drop=True, after=True)]
     with pytest.raises(ClusterError, match="no answer"):
         start(kubeflow, version, experiment="e", run_name="first", seed=0, overrides="{}")
@@ -100,7 +100,7 @@ def test_a_page_in_place_of_an_answer_is_told(where, kubeflow, server, paper):
     run_id = started(kubeflow, paper)
     server.faults = [Fault(where, 200, page=True)]
     with pytest.raises(ClusterError, match="no Kubeflow Pipelines, or wants a sign-in"):
-        (kubeflow.version(), kubeflow.get_run(run_id), upload(kubeflow, paper))
+        (kubeflow.version(), kubeflow.get_run(run_id), upload(kubeflow, paper, label="digits E2 x1"))
 
 
 @pytest.mark.parametrize("behind_ui", [False, True])

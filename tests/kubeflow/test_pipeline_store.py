@@ -5,12 +5,11 @@ import re
 from pathlib import Path
 
 import pytest
-from kfp import components, local
+from local_pipeline import compile_here, run_here
 from PIL import Image
 from seaweedfs import STORE, needs_s3
 
 from realfeatures.experiment.presets import load_preset
-from realfeatures.pipelines.paper import compile_pipeline
 from realfeatures.pipelines.profiles import load_profile
 from realfeatures.running.names import RUN_TIME
 from realfeatures.science.data.sources import pin_source
@@ -49,15 +48,13 @@ def test_pods_take_a_mirrored_folder_from_the_store_and_publish_the_report(store
     mirror(preset.data, store)
     pinned = preset.model_copy(update={"data": pin_source(preset.data)})
     profile = load_profile("cpu", [f"store.location={STORE}", f"store.endpoint={store.settings.endpoint}"])
-    paper = tmp_path / "paper.yaml"
-    compile_pipeline(pinned, seed=0, repetitions=1, image="python", profile=profile, path=paper)
+    paper = compile_here(pinned, tmp_path, profile=profile)
 
     # What a pod has: neither the folder nor this machine's cache.
     folder.rename(tmp_path / "elsewhere")
     monkeypatch.setenv("REALFEATURES_CACHE", str(tmp_path / "pod"))
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(tmp_path / "kfp"))
     # As a recurring run's arrives where Kubeflow does not fill in the time.
-    components.load_component_from_file(str(paper))(run_name=f"pets-{RUN_TIME}")
+    run_here(paper, tmp_path, report_name=f"pets-{RUN_TIME}")
 
     (name,) = {found.key.split("/")[1] for found in store.list("runs/")}
     assert re.fullmatch(r"pets-\d{14}", name)

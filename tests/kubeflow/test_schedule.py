@@ -23,7 +23,7 @@ MONDAYS = Timing(cron="0 0 3 * * 1")
 
 @pytest.fixture
 def version(kubeflow: Kubeflow, tmp_path) -> Version:
-    return upload(kubeflow, compile_small(tmp_path / "paper.yaml", cache=False))
+    return upload(kubeflow, compile_small(tmp_path / "paper.yaml", cache=False), label="digits E2 x1")
 
 
 def wanted(kubeflow: Kubeflow, version: Version, *, timing: Timing = MONDAYS, experiment: str = "mine", **form):
@@ -50,7 +50,7 @@ def test_a_schedule_is_made_as_a_reproducibility_run_wants_it(kubeflow, server, 
 def test_each_run_has_a_name_of_its_own_that_is_a_valid_one(kubeflow, server, version):
     schedule.apply(kubeflow, wanted(kubeflow, version))
     (made,) = server.schedules.values()
-    name = made.runtime_config.parameters["run_name"]
+    name = made.runtime_config.parameters["report_name"]
     check_run_name(name.replace("[[ScheduledTime]]", "20261125030000"))
 
 

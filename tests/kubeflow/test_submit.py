@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,17 +17,18 @@ from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
 from realfeatures.kubeflow.server.submit import Version, upload
 from realfeatures.store.reports import FILES, publish
 
+LABEL = "digits E2 x1"
 VERSIONS = "POST /apis/v2beta1/pipelines/upload_version"
 
 
 def test_equal_pipelines_are_uploaded_once(kubeflow, server, paper, tmp_path):
-    first = upload(kubeflow, paper)
-    again = upload(kubeflow, paper)
+    first = upload(kubeflow, paper, label=LABEL)
+    again = upload(kubeflow, paper, label=LABEL)
     assert first == again
-    assert first.pipeline == "adversarial-examples-are-not-real-features-digits"
+    assert first.pipeline == "paper-digits"
     other = tmp_path / "other.yaml"
     other.write_text(paper.read_text().replace("0" * 64, "1" * 64))
-    assert upload(kubeflow, other).pipeline_id == first.pipeline_id
+    assert upload(kubeflow, other, label=LABEL).pipeline_id == first.pipeline_id
     assert server.count(VERSIONS) == 2
     assert len(server.pipelines) == 1
 
@@ -36,13 +38,13 @@ def test_what_others_have_is_found_on_later_pages(kubeflow, server, paper, tmp_p
     for number in range(5):
         one = tmp_path / f"{number}.yaml"
         one.write_text(paper.read_text().replace("0" * 64, str(number) * 64))
-        versions.append(upload(kubeflow, one).version_id)
-    assert [upload(kubeflow, tmp_path / f"{number}.yaml").version_id for number in range(5)] == versions
+        versions.append(upload(kubeflow, one, label=LABEL).version_id)
+    assert [upload(kubeflow, tmp_path / f"{number}.yaml", label=LABEL).version_id for number in range(5)] == versions
     assert server.count(VERSIONS) == 5
 
 
 def test_a_pipeline_that_someone_makes_at_the_same_time_is_no_error(kubeflow, server, paper):
-    name = "adversarial-examples-are-not-real-features-digits"
+    name = "paper-digits"
     create = server._create_pipeline
 
     def race(body: bytes, **rest) -> None:
@@ -51,7 +53,7 @@ def test_a_pipeline_that_someone_makes_at_the_same_time_is_no_error(kubeflow, se
         create(body, **rest)
 
     server._create_pipeline = race
-    found = upload(kubeflow, paper)
+    found = upload(kubeflow, paper, label=LABEL)
     assert [one.display_name for one in server.pipelines.values()] == [name]
     assert found.pipeline_id in server.pipelines
 
@@ -59,7 +61,7 @@ def test_a_pipeline_that_someone_makes_at_the_same_time_is_no_error(kubeflow, se
 def test_a_run_has_the_fields_of_the_form_and_pins_its_version(kubeflow, server, paper):
     run_id = started(kubeflow, paper, overrides='{"probe.epochs": 5}')
     run = server.runs[run_id]
-    assert run.runtime_config.parameters == {"seed": 3, "overrides": '{"probe.epochs": 5}', "run_name": "first"}
+    assert run.runtime_config.parameters == {"seed": 3, "overrides": {"probe.epochs": 5}, "report_name": "first"}
     assert run.pipeline_version_reference.pipeline_version_id in server.versions
     assert [one.display_name for one in server.experiments.values()] == ["realfeatures"]
     started(kubeflow, paper)
@@ -67,9 +69,9 @@ def test_a_run_has_the_fields_of_the_form_and_pins_its_version(kubeflow, server,
 
 
 def test_a_version_is_named_by_its_content(kubeflow, paper):
-    found = upload(kubeflow, paper)
+    found = upload(kubeflow, paper, label=LABEL)
     assert isinstance(found, Version)
-    assert len(found.version) == 16
+    assert re.fullmatch(r"digits E2 x1 \([0-9a-f]{12}\)", found.version)
 
 
 # --- the command -----------------------------------------------------------------------------------------------------
@@ -108,7 +110,7 @@ def test_the_command_starts_a_run_and_says_where_it_is_and_how_to_watch_it(call,
 def test_waiting_tells_the_tasks_and_where_the_report_is(call):
     code, out, err = call(*COMMAND, "--wait", "--run-name", "mine")
     assert code == 0, err
-    assert "natural: evaluate / superv own head: succeeded" in err
+    assert "repetition 1 / natural supervised / superv own head: succeeded" in err
     assert "under runs/mine/" in out
 
 

@@ -48,7 +48,7 @@ def test_a_run_is_watched_to_its_end(wrapped, packed, kubeflow, server, paper):
     assert states[-1].state == "SUCCEEDED"
     assert {task.state for task in states[-1].steps} == {State.SUCCEEDED}
     names = [task.name for task in states[-1].steps]
-    assert {"configure", "prepare data", "report", "natural: evaluate / superv own head"} < {*names}
+    assert {"configure", "prepare data", "report", "repetition 1 / natural supervised / superv own head"} < {*names}
     assert len(set(names)) == len(names) == states[-1].total
     require_success(states[-1])
 
@@ -57,14 +57,14 @@ def test_tasks_of_several_nested_pipelines_are_told_apart(kubeflow, tmp_path):
     path = compile_small(tmp_path / "paper.yaml", "features=[natural, robust]")
     state = follow(kubeflow, started(kubeflow, path), pause=lambda _seconds: None)
     names = [task.name for task in state.steps]
-    assert {f"{kind}: evaluate / superv own head" for kind in ("natural", "robust")} < {*names}
+    assert {f"repetition 1 / {kind} supervised / superv own head" for kind in ("natural", "robust")} < {*names}
     assert len(names) == state.total
 
 
 @pytest.mark.parametrize("driver_fails", [False, True])
 def test_a_run_that_fails_midway_names_the_innermost_task(driver_fails, kubeflow, server, paper):
     run_id = started(kubeflow, paper)
-    name = "natural: evaluate / superv own head"
+    name = "repetition 1 / natural supervised / superv own head"
     found = next(one for one in pipeline_tasks(server.spec_of(server.runs[run_id])) if one.name == name)
     server.fails_at, server.driver_fails = ".".join(found.path), driver_fails
     state = follow(kubeflow, run_id, pause=lambda _seconds: None)

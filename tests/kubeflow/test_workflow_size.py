@@ -237,8 +237,8 @@ def test_another_form_of_selection_is_refused():
 def test_a_pipeline_of_this_project_has_a_size(paper):
     spec, platform = yaml.load_all(paper.read_text(), Loader=yaml.CSafeLoader)
     size = workflow_size(spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"], outputs={})
-    assert 40_000 < size.spec < size.scheduled
-    assert size.state > 30_000
+    assert 30_000 < size.spec < size.scheduled
+    assert size.state > 15_000
     require_size(size, scheduled=True)
 
 

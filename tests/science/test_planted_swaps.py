@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -12,13 +11,15 @@ from started_run import started_run
 
 from realfeatures.errors import ArtifactError
 from realfeatures.experiment.address import code_digest, library_versions
-from realfeatures.experiment.codec import encode
+from realfeatures.experiment.codec import encode, name_of
 from realfeatures.experiment.grid import Cell, cell_addresses, cells
 from realfeatures.experiment.presets import PRESETS, load_preset
-from realfeatures.kubeflow import tasks as kfp_runtime
+from realfeatures.kubeflow.batches import choose
+from realfeatures.kubeflow.tasks.executor import ExecutorInput
+from realfeatures.kubeflow.tasks.stage import run_cells
 from realfeatures.running.folder import RunFolder
 from realfeatures.science import probe
-from realfeatures.science.artifacts import load_tensors, open_artifact, read_manifest, save_tensors
+from realfeatures.science.artifacts import load_tensors, open_artifact, read_manifest, save_tensors, write_json
 from realfeatures.science.execution import execute
 
 ROBUST_IMAGES = "seed0/robust/images"
@@ -112,12 +113,18 @@ def test_a_cell_that_was_handed_another_image_set_is_found_by_its_address(execut
 
 def test_a_kubeflow_task_that_is_handed_another_image_set_refuses_it(executed: Executed, tmp_path: Path) -> None:
     executed.run("data")
-    order = encode([executed.grid[ROBUST_ENCODER]], EXPERIMENT, executed.addresses)
-    output = SimpleNamespace(path=str(tmp_path / "encoder"), metadata={})
-    inputs = {"train_set": SimpleNamespace(path=str(executed.at("data")))}
-    with pytest.raises(SystemExit, match=f"error: {ROBUST_ENCODER}: its inputs, .* expected"):
-        kfp_runtime.run_stage(order, inputs=inputs, output=output, record=str(tmp_path / "record"))
-    assert not Path(output.path).exists()
+    bundle = tmp_path / "bundle"
+    (bundle / "cells").mkdir(parents=True)
+    address = executed.addresses["data"]
+    executed.at("data").rename(bundle / "cells" / address)
+    write_json(bundle / "cells.json", {ROBUST_IMAGES: address})
+    name = f"cell:{name_of(executed.grid[ROBUST_ENCODER])}"
+    order = encode(name, EXPERIMENT, seed=0, addresses=executed.addresses, choose=choose)
+    outputs = {"encoder": tmp_path / "encoder"}
+    told = ExecutorInput({"cells": order}, {"images": bundle}, outputs, {}, tmp_path / "metadata", {})
+    with pytest.raises(ArtifactError, match=r"its inputs, .* expected"):
+        run_cells(told)
+    assert not (tmp_path / "encoder").exists()
 
 
 def test_files_swapped_between_two_artifacts_are_found_by_their_digests(executed: Executed) -> None:

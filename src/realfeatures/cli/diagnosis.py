@@ -14,6 +14,7 @@ from realfeatures.errors import ConfigError
 
 if TYPE_CHECKING:
     from realfeatures.experiment.config import Preset
+    from realfeatures.kubeflow.batches import Granularity
     from realfeatures.kubeflow.doctor.findings import Check
     from realfeatures.kubeflow.doctor.need import Need
     from realfeatures.kubeflow.server.connection import Connection
@@ -62,7 +63,7 @@ def doctor(
     need = _need_of_job(profile, namespace=namespace, service_account=service_account, image=image)
     connection = server.connection()
     if is_named(connection):
-        need = _need_of_pipeline(need, preset, profile)
+        need = _need_of_pipeline(need, preset, profile, pipeline.chosen_granularity)
     findings = list(examine(_chosen(_checks(need, connection, context), only)))
     if as_json:
         typer.echo(json.dumps([asdict(finding) for finding in findings], indent=1))
@@ -89,11 +90,14 @@ def _need_of_job(profile: Any, *, namespace: str, service_account: str, image: s
     )
 
 
-def _need_of_pipeline(job: "Need", preset: "Preset", profile: Any) -> "Need":
+def _need_of_pipeline(job: "Need", preset: "Preset", profile: Any, granularity: "Granularity | None") -> "Need":
     from realfeatures.experiment.grid import cells
+    from realfeatures.kubeflow.batches import Granularity, batches
     from realfeatures.kubeflow.doctor.need import FOLLOWING, PODS_OF_KUBEFLOW
 
-    widest = max(Counter(cell.stage for cell in cells(preset, (0,))).values())
+    # What `auto` takes for one repetition of a whole preset: docs/workflow-sizes.md.
+    tasks = batches(cells(preset, (0,)), granularity or Granularity.STAGE).values()
+    widest = max(Counter(batch.component for batch in tasks).values())
     # The plain Job's manifest wants the secret; a pipeline is given it with a store.
     secret = job.secret if profile.store.location else None
     return replace(job, secret=secret, side_by_side=widest, rights=FOLLOWING, pods_rights=PODS_OF_KUBEFLOW)

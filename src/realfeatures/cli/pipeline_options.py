@@ -12,10 +12,11 @@ from realfeatures.errors import ConfigError
 
 if TYPE_CHECKING:
     from realfeatures.experiment.config import Preset
-    from realfeatures.experiment.grid import Cell
+    from realfeatures.kubeflow.batches import Granularity
     from realfeatures.kubeflow.server.connection import Connection
     from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
     from realfeatures.kubeflow.server.submit import Version
+    from realfeatures.pipelines.fitting import Fitted
 
 
 def _seed(text: str) -> int:
@@ -25,6 +26,22 @@ def _seed(text: str) -> int:
 def _repetitions(text: str) -> int:
     return whole_number(text, option="--repetitions", least=1)
 
+
+def _granularity(text: str) -> str:
+    from realfeatures.kubeflow.batches import Granularity
+
+    if text not in (AUTO, *Granularity):
+        raise ConfigError(f"--granularity {text!r}: expected {AUTO}, {', '.join(Granularity)}")
+    return text
+
+
+def _limit(text: str) -> int:
+    return whole_number(text, option="--workflow-limit", least=1)
+
+
+AUTO = "auto"
+MAX_WORKFLOW_BYTES = 2**20
+"""Argo's default; see pipelines/workflow_size.py, which needs kfp's extra to be imported."""
 
 ImageOption = Annotated[str, typer.Option("--image", help="Container image that every task runs in.")]
 FirstSeedOption = Annotated[
@@ -44,6 +61,24 @@ ProfileSetOption = Annotated[
     list[str] | None,
     typer.Option(
         "--profile-set", metavar="KEY=VALUE", help="Change the profile, such as memory=8Gi or store.location=s3://b."
+    ),
+]
+GranularityOption = Annotated[
+    str,
+    typer.Option(
+        "--granularity",
+        parser=_granularity,
+        metavar="auto|cell|stage|encoder|set",
+        help="What one task computes; auto: the finest that the cluster can hold.",
+    ),
+]
+LimitOption = Annotated[
+    int,
+    typer.Option(
+        "--workflow-limit",
+        parser=_limit,
+        metavar="BYTES",
+        help="That the cluster's Argo takes for a workflow: MAX_WORKFLOW_SIZE, or more where it offloads node status.",
     ),
 ]
 HostOption = Annotated[
@@ -72,6 +107,8 @@ class PipelineOptions:
     assignments: SetOption = None
     profile: ProfileOption = None
     profile_assignments: ProfileSetOption = None
+    granularity: GranularityOption = AUTO
+    workflow_limit: LimitOption = MAX_WORKFLOW_BYTES
 
     def load_preset(self) -> "Preset":
         """Return the preset with what --set and --experiments change.
@@ -80,6 +117,18 @@ class PipelineOptions:
             ConfigError: one of them is not usable.
         """
         return chosen_preset(self.preset, self.assignments, self.experiments)
+
+    @property
+    def chosen_granularity(self) -> "Granularity | None":
+        """What one task computes; None: the finest that the cluster can hold."""
+        from realfeatures.kubeflow.batches import Granularity
+
+        return None if self.granularity == AUTO else Granularity(self.granularity)
+
+    def label(self, preset: "Preset") -> str:
+        """Return what a person calls the pipeline: `digits E1,E2 x3`."""
+        part = "whole" if len(preset.experiments) == len(type(preset.experiments[0])) else ",".join(preset.experiments)
+        return f"{preset.name} {part} x{self.repetitions}"
 
     def load_profile(self, preset: "Preset") -> Any:
         """Return the profile with what --profile-set changes; by default the one of the preset's device.
@@ -92,27 +141,27 @@ class PipelineOptions:
         default = "gpu" if preset.runtime.device == "cuda" else "cpu"
         return load_profile(self.profile or default, self.profile_assignments or ())
 
-    def compile_to(self, path: Path, *, image: str, cache: bool = True) -> "list[Cell]":
-        """Write the pipeline; return its cells.
+    def compile_to(self, path: Path, *, image: str, cache: bool = True) -> "Fitted":
+        """Write the pipeline; return it with its sizes.
 
         Raises:
-            ConfigError, DataError: an option or the data set is not usable.
+            ConfigError, DataError: an option or the data set is not usable, or the pipeline is too large.
             StorageError: the file cannot be written.
         """
         from realfeatures.pipelines.paper import compile_pipeline
         from realfeatures.running.plan import make_plan
 
-        preset = make_plan(self.load_preset(), seeds=range(self.seed, self.seed + self.repetitions)).preset
-        cells: list[Cell] = compile_pipeline(
-            preset,
-            seed=self.seed,
-            repetitions=self.repetitions,
+        plan = make_plan(self.load_preset(), seeds=range(self.seed, self.seed + self.repetitions))
+        fitted: Fitted = compile_pipeline(
+            plan,
             image=image,
-            profile=self.load_profile(preset),
+            profile=self.load_profile(plan.preset),
             path=path,
+            granularity=self.chosen_granularity,
+            limit=self.workflow_limit,
             cache=cache,
         )
-        return cells
+        return fitted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -176,12 +225,13 @@ def upload_pipeline(
             " takes the old image's results for the new one's",
             err=True,
         )
-    override(pipeline.load_preset(), parse_overrides(overrides))  # what the run's first task would refuse
+    preset = pipeline.load_preset()
+    override(preset, parse_overrides(overrides))  # what the run's first task would refuse
     with TemporaryDirectory() as folder:
         path = Path(folder) / "paper.yaml"
         # The seed is given with the run: another one is no other version of the pipeline.
-        replace(pipeline, seed=0).compile_to(path, image=image, cache=cache)
+        fitted = replace(pipeline, seed=0).compile_to(path, image=image, cache=cache)
         kubeflow = server.open()
-        version = upload(kubeflow, path)
-    typer.echo(f"pipeline {version.pipeline}, version {version.version}", err=True)
+        version = upload(kubeflow, path, label=pipeline.label(preset))
+    typer.echo(f"pipeline {version.pipeline}, version {version.version}: {fitted}", err=True)
     return kubeflow, version

@@ -28,10 +28,12 @@ def compile_(
     image: ImageOption,
     output: Annotated[Path, typer.Option("--output", "-o", help="File to write, .yaml.")],
     pipeline: PipelineOptions,
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Every run of it computes everything.")] = False,
 ) -> None:
     """Write the Kubeflow pipeline of the same cells; needs the extra `kubeflow` and no torch.
 
-    Its run form asks for seed, overrides and run name. Which cells there are is fixed here.
+    Its run form asks for seed, overrides and the report's name. Which cells there are is fixed here. Says how much of a
+    workflow it fills, its description and the state at a run's end, and which granularity `auto` chose.
 
     [bold]Examples[/bold]
 
@@ -42,7 +44,7 @@ def compile_(
     if output.suffix not in (".yaml", ".yml") or not output.absolute().parent.is_dir():
         raise ConfigError(f"--output {str(output)!r}: expected a .yaml file in a folder that exists")
     require_image(image)
-    typer.echo(f"{output}: {len(pipeline.compile_to(output, image=image))} cells")
+    typer.echo(f"{output}: {pipeline.compile_to(output, image=image, cache=not no_cache)}")
 
 
 @grouped()

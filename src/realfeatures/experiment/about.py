@@ -7,9 +7,11 @@ from realfeatures.experiment.config import AttackConfig
 from realfeatures.experiment.experiments import Want
 from realfeatures.experiment.measurement import Measurement
 from realfeatures.experiment.vocabulary import (
+    ADVERSARIAL,
     AUGMENTED,
     CONSTRUCTED,
     NONE,
+    STANDARD,
     UNTRAINED,
     Experiment,
     Features,
@@ -151,6 +153,27 @@ def loss_curves(read: Measurement) -> About:
         measurement=read,
         experiments=(Experiment.E5,),
     )
+
+
+def encoder_name(paradigm: str, features: str) -> str:
+    """Return what an encoder is called in at most SHOWN characters: `robust contrastive`, `n-rob masked`."""
+    if features == NONE:
+        return f"raw {paradigm}"
+    if paradigm in (ADVERSARIAL, STANDARD):
+        return paradigm
+    names = [f"{code} {who}" for code in _set_names(features) for who in (paradigm, _who(paradigm))]
+    return next((name for name in names if len(name) <= SHOWN), names[-1][:SHOWN])
+
+
+def set_name(features: str) -> str:
+    """Return what a set is called in at most SHOWN characters: `robust`, `n-rob contrastive`."""
+    return next(name for name in _set_names(features) if len(name) <= SHOWN)
+
+
+def _set_names(features: str) -> tuple[str, str, str]:
+    """Return a set's names, the longest first."""
+    code = _code(features)
+    return _words(features), code, " ".join(map(_who, code.split(" ")))
 
 
 _TRANSFER = "transfer of attacks"

@@ -1,24 +1,24 @@
 """Cells as one short text: what a worker process and a Kubeflow task are given to compute.
 
-    digits 0 3f2a91c05d7e robust/contrastive:encoder,probe/robust {"probe.epochs":5}
+    digits 0 3f2a91c05d7e robust/contrastive/encoder {"contrastive.optimizer.epochs":5}
 
-The preset to start from; the run's seed; 12 digits of a digest of the cells' addresses; the cells' keys below their
-seed, with the folder that they share said once; the values in which they, or the machine that they are for, differ from
-the preset. A value that these cells do not depend on is left out: Kubeflow's cache, which looks at a task's
+The preset to start from; the run's seed; 12 digits of a digest of the cells' addresses; the cells' name, a key below
+the seed or what whoever encodes calls several of them; the values in which they, or the machine that they are for,
+differ from the preset. A value that these cells do not depend on is left out: Kubeflow's cache, which looks at a task's
 parameters, runs again what a change touches and nothing else. What the text leaves out, the digest answers for.
 """
 
 import json
-import posixpath
+import operator
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
 from realfeatures.errors import ArtifactError, ConfigError
 from realfeatures.experiment.address import code_digest, library_versions
-from realfeatures.experiment.config import Preset, RuntimeConfig
+from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import Cell, cell_address, cells
 from realfeatures.experiment.overrides import departures, override
 from realfeatures.experiment.presets import PRESETS
@@ -27,25 +27,29 @@ from realfeatures.experiment.vocabulary import canonical_json, digest_of
 BASE = "paper"
 """Where a preset starts from whose name is not a shipped one's."""
 
-FORM = re.compile(
-    r"(?P<preset>\S+) (?P<seed>\d+) (?P<digest>[0-9a-f]{12}) (?P<folder>[^\s:]*):(?P<names>[^\s:]+)"
-    r"(?: (?P<changes>\{.*\}))?"
-)
+FORM = re.compile(r"(?P<preset>\S+) (?P<seed>\d+) (?P<digest>[0-9a-f]{12}) (?P<name>[^\s{]+)(?: (?P<changes>\{.*\}))?")
 
 
 @dataclass(frozen=True)
 class Order:
     """What a process is to compute."""
 
+    name: str
+    """Of the cells."""
     cells: tuple[Cell, ...]
     """Said to be of the experiments of the text's preset, which may be others than the run's."""
-    runtime: RuntimeConfig
+    preset: Preset
+    """With the values that the text has; whole where it was written with everything."""
+    seed: int
+    """The run's."""
     digest: str
     """Of the addresses that the cells were planned with."""
 
     def address(self, cell: Cell, inputs: Mapping[str, str]) -> str:
         """Return a cell's address from those of its inputs (by port), as the installed code would compute it."""
-        return cell_address(cell, inputs=inputs, runtime=self.runtime, code=code_digest(), versions=library_versions())
+        return cell_address(
+            cell, inputs=inputs, runtime=self.preset.runtime, code=code_digest(), versions=library_versions()
+        )
 
     def require(self, addresses: Sequence[str]) -> None:
         """Refuse inputs of another run, which a cache could hand over, and another version of the science.
@@ -53,32 +57,51 @@ class Order:
         Raises:
             ArtifactError: these are not the addresses that the cells were planned with.
         """
-        digest = _digest(addresses)
+        digest = digest_of_addresses(addresses)
         if digest != self.digest:
             raise ArtifactError(
-                f"{self.cells[0].key}: its inputs, this code or its libraries give the digest {digest}, expected"
+                f"{self.name}: its inputs, this code or its libraries give the digest {digest}, expected"
                 f" {self.digest}; start the run again, or run the pipeline again without the cache"
             )
 
 
-def encode(chosen: Sequence[Cell], preset: Preset, addresses: Mapping[str, str]) -> str:
+Choose = Callable[[str, Mapping[str, Cell]], Sequence[Cell]]
+"""(a name, the cells of a seed by their keys below it) -> the cells of this name; ConfigError where there are none."""
+
+
+def one_cell(name: str, grid: Mapping[str, Cell]) -> Sequence[Cell]:
+    """Return the one cell whose key below its seed the name is."""
+    if name not in grid:
+        raise ConfigError(f"there is no cell {name!r}")
+    return (grid[name],)
+
+
+def encode(
+    name: str,
+    preset: Preset,
+    *,
+    seed: int,
+    addresses: Mapping[str, str],
+    choose: Choose = one_cell,
+    everything: bool = False,
+) -> str:
     """Return cells of one seed as text.
 
     Args:
-        chosen: in the order in which they are to be computed.
+        name: of the cells.
         preset: that the grid was made of, its data pinned.
+        seed: the run's.
         addresses: of at least these cells, by key.
+        choose: says which cells have this name.
+        everything: say every changed value, whether or not these cells depend on it; for whoever reads the preset.
     """
-    seed = _seed_of(chosen)
-    wanted = {_name(cell.key, seed): cell for cell in chosen}
-    folder = posixpath.commonpath([posixpath.dirname(name) for name in wanted])
-    below = ",".join(name.removeprefix(f"{folder}/") for name in wanted)
-    text = f"{_base_of(preset)} {seed} {_digest([addresses[cell.key] for cell in chosen])} {folder}:{below}"
-    changes = _changes_that_decide(wanted, preset, seed)
+    chosen = choose(name, _grid(preset, seed))
+    text = f"{_base_of(preset)} {seed} {digest_of_addresses(addresses[cell.key] for cell in chosen)} {name}"
+    changes = _changes(preset) if everything else _changes_that_decide(name, choose, preset, seed)
     return f"{text} {canonical_json(changes)}" if changes else text
 
 
-def decode(text: str) -> Order:
+def decode(text: str, choose: Choose = one_cell) -> Order:
     """Return the cells that `encode` wrote.
 
     Raises:
@@ -86,37 +109,29 @@ def decode(text: str) -> Order:
     """
     form = FORM.fullmatch(text)
     if form is None:
-        raise ConfigError(f"cells {text[:80]!r}: expected PRESET SEED DIGEST FOLDER:NAMES and values; compile again")
-    names = [posixpath.join(form["folder"], name) for name in form["names"].split(",")]
+        raise ConfigError(f"cells {text[:80]!r}: expected PRESET SEED DIGEST NAME and values; compile again")
     try:
         preset = _preset(form["preset"], json.loads(form["changes"] or "{}"))
-        grid = _grid(preset, int(form["seed"]))
+        chosen = choose(form["name"], _grid(preset, int(form["seed"])))
     except (ConfigError, ValueError) as error:
         raise ConfigError(f"cells {text[:80]!r}: not of this version ({error}); compile again") from None
-    if unknown := set(names) - grid.keys():
-        raise ConfigError(f"cells {text[:80]!r}: this version has no cell {min(unknown)!r}; compile again")
-    return Order(tuple(grid[name] for name in names), preset.runtime, form["digest"])
+    return Order(form["name"], tuple(chosen), preset, int(form["seed"]), form["digest"])
 
 
-def _digest(addresses: Sequence[str]) -> str:
+def digest_of_addresses(addresses: Iterable[str]) -> str:
+    """Return 12 hexadecimal digits that stand for addresses in their order."""
     return digest_of(list(addresses))[:12]
 
 
-def _seed_of(chosen: Sequence[Cell]) -> int:
-    seeds = {cell.run_seed for cell in chosen if cell.run_seed is not None} or {0}
-    if len(seeds) > 1:
-        raise ValueError(f"cells of the seeds {sorted(seeds)}: expected those of one")
-    return seeds.pop()
-
-
-def _name(key: str, seed: int) -> str:
-    return key.removeprefix(f"seed{seed}/")
+def name_of(cell: Cell) -> str:
+    """Return a cell's key below its seed: `robust/contrastive/encoder`."""
+    return cell.key.removeprefix(f"seed{cell.run_seed}/")
 
 
 @lru_cache(maxsize=32)
 def _grid(preset: Preset, seed: int) -> dict[str, Cell]:
     """Return the cells of one seed by their keys below it."""
-    return {_name(cell.key, seed): cell for cell in cells(preset, [seed])}
+    return {name_of(cell): cell for cell in cells(preset, [seed])}
 
 
 def _base_of(preset: Preset) -> str:
@@ -137,25 +152,53 @@ def _changes(preset: Preset) -> dict[str, Any]:
     return {path: value for path, _, value in found}
 
 
-def _changes_that_decide(wanted: Mapping[str, Cell], preset: Preset, seed: int) -> dict[str, Any]:
+def _changes_that_decide(name: str, choose: Choose, preset: Preset, seed: int) -> dict[str, Any]:
     """Return the changed values that make these cells what they are; all of them where fewer are not seen to."""
-    changes, needs = _changes(preset), _needs(preset, seed)
-    fewer = {path: value for path, value in changes.items() if any(path in needs[name] for name in wanted)}
-    remade = _remade(fewer, preset, seed)
-    return fewer if all(_is_same(remade.get(name), cell) for name, cell in wanted.items()) else changes
+    changes = _changes(preset)
+    if not changes:
+        return {}
+    needs, wanted = _needs(preset, seed), choose(name, _grid(preset, seed))
+    own = {path for cell in wanted for path in needs[cell.key]}
+    # Which cells have a name may depend on which others there are.
+    for paths in (own, own | _changes_of_the_grid(preset, seed)):
+        fewer = {path: value for path, value in changes.items() if path in paths}
+        if _means(name, choose, _remade(fewer, preset, seed), wanted):
+            return fewer
+    return changes
+
+
+def _means(name: str, choose: Choose, grid: Mapping[str, Cell], wanted: Sequence[Cell]) -> bool:
+    """Return whether a name means the wanted cells in a grid."""
+    try:
+        found = choose(name, grid)
+    except ConfigError:
+        return False
+    return len(found) == len(wanted) and all(map(_is_same, found, wanted))
+
+
+@lru_cache(maxsize=32)
+def _changes_of_the_grid(preset: Preset, seed: int) -> frozenset[str]:
+    """Return the changed values without which there are other cells."""
+    changes, grid = _changes(preset), _grid(preset, seed)
+    return frozenset(path for path in changes if _remade(_without(path, changes), preset, seed).keys() != grid.keys())
 
 
 @lru_cache(maxsize=32)
 def _needs(preset: Preset, seed: int) -> dict[str, set[str]]:
-    """Return for each cell, by its key below the seed, the changed values without which it is another."""
+    """Return for each cell, by its key, the changed values without which it is another."""
     changes, grid = _changes(preset), _grid(preset, seed)
-    needs: dict[str, set[str]] = {name: {path for path in changes if path.startswith("runtime.")} for name in grid}
+    everyone = {path for path in changes if path.startswith("runtime.")}
+    needs = {cell.key: set(everyone) for cell in grid.values()}
     for path in changes:
-        remade = _remade({other: value for other, value in changes.items() if other != path}, preset, seed)
+        remade = _remade(_without(path, changes), preset, seed)
         for name, cell in grid.items():
-            if not _is_same(remade.get(name), cell):
-                needs[name].add(path)
+            if name not in remade or not _is_same(remade[name], cell):
+                needs[cell.key].add(path)
     return needs
+
+
+def _without(path: str, changes: dict[str, Any]) -> dict[str, Any]:
+    return {other: value for other, value in changes.items() if other != path}
 
 
 def _remade(changes: dict[str, Any], preset: Preset, seed: int) -> dict[str, Cell]:
@@ -166,8 +209,7 @@ def _remade(changes: dict[str, Any], preset: Preset, seed: int) -> dict[str, Cel
         return {}
 
 
-def _is_same(other: Cell | None, cell: Cell) -> bool:
+def _is_same(other: Cell, cell: Cell) -> bool:
     """Return whether two cells compute the same; the report may call them by other experiments."""
-    if other is None:
-        return False
-    return (other.stage, other.config, other.inputs, other.seed) == (cell.stage, cell.config, cell.inputs, cell.seed)
+    decides = operator.attrgetter("key", "stage", "config", "inputs", "seed")
+    return bool(decides(other) == decides(cell))

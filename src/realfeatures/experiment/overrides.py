@@ -80,18 +80,21 @@ def assignment(text: str, *, option: str = "--set") -> tuple[str, Any]:
         raise ConfigError(f"{option} {text!r}: the value is not valid YAML; quote it") from None
 
 
-def parse_overrides(text: str) -> dict[str, Any]:
+def parse_overrides(given: str | Mapping[str, Any]) -> dict[str, Any]:
     """Return the changes of a JSON object of values by key, as the run form of a pipeline takes it.
+
+    Args:
+        given: the object, or the text of one.
 
     Raises:
         ConfigError: not a JSON object.
     """
     try:
-        changes = json.loads(text or "{}")
-    except ValueError:
+        changes = json.loads(given or "{}") if isinstance(given, str) else dict(given)
+    except (TypeError, ValueError):
         changes = None
     if not isinstance(changes, dict):
-        raise ConfigError(f'overrides {text!r}: expected a JSON object, such as {{"probe.epochs": 5}}')
+        raise ConfigError(f'overrides {given!r}: expected a JSON object, such as {{"probe.epochs": 5}}')
     return {_key(path, where="overrides"): value for path, value in changes.items()}
 
 

@@ -149,7 +149,7 @@ def _data(records: Records) -> dict[str, Any]:
 
 
 def _length(found: Finished | None, split: str) -> int | None:
-    tensors = found.manifest["files"].get(f"{split}.safetensors", {}).get("tensors", {}) if found else {}
+    tensors = found.files.get(f"{split}.safetensors", {}).get("tensors", {}) if found else {}
     return int(tensors["labels"]["shape"][0]) if "labels" in tensors else None
 
 

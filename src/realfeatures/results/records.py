@@ -12,15 +12,23 @@ from realfeatures.experiment.grid import DATA, Cell
 from realfeatures.science.artifacts import RUN, read_manifest, read_record
 from realfeatures.science.data.sources import title
 
+LEFT_OUT = "left_out"
+"""Of the manifest of a record that came without its artifact: as `files`, those that were left out."""
+
 
 @dataclass(frozen=True)
 class Finished:
-    """A cell whose artifact is there and whose bytes are what its manifest says."""
+    """A cell whose artifact is there, or its record alone, and whose bytes are what its manifest says."""
 
     folder: Path
     manifest: dict[str, Any]
     record: dict[str, Any]
     run: dict[str, Any]
+
+    @property
+    def files(self) -> dict[str, Any]:
+        """What the artifact's files are, by name; those too that did not come along with its record."""
+        return {**self.manifest["files"], **self.manifest.get(LEFT_OUT, {})}
 
 
 @dataclass(frozen=True)

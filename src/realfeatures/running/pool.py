@@ -17,7 +17,7 @@ from multiprocessing import Pipe
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
 
-from realfeatures.experiment.codec import encode
+from realfeatures.experiment.codec import encode, name_of
 from realfeatures.experiment.grid import Cell
 from realfeatures.running.folder import LOG
 from realfeatures.running.plan import Plan
@@ -65,7 +65,8 @@ class Worker:
         """Start a cell, whose inputs are done."""
         self.key = cell.key
         inputs = {port: self.plan.addresses[key] for port, key in cell.inputs.items()}
-        self._send({"run": encode([cell], self.plan.preset, self.plan.addresses), "inputs": inputs})
+        text = encode(name_of(cell), self.plan.preset, seed=cell.run_seed or 0, addresses=self.plan.addresses)
+        self._send({"run": text, "inputs": inputs})
 
     def ask_to_stop(self) -> None:
         """Ask the running stage to save its checkpoint and stop."""

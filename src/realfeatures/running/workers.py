@@ -90,7 +90,7 @@ class _Worker:
             raise Interrupted("stopped before its first step")
         execute(
             order.cells[0],
-            runtime=order.runtime,
+            runtime=order.preset.runtime,
             inputs={port: open_artifact(self.folder.cell(parent)) for port, parent in inputs.items()},
             destination=self.folder.cell(address),
             work=self.folder.work(address),

@@ -105,19 +105,28 @@ class Kubeflow:
         page = self._page if self._page.startswith("http") else self.host
         return f"{page}/#/runs/details/{run_id}"
 
-    def upload(self, path: Path, *, pipeline: str, version: str) -> tuple[str, str]:
+    def upload(self, path: Path, *, pipeline: str, version: str, description: str = "") -> tuple[str, str]:
         """Upload a compiled pipeline as a version, unless the server has this version; return both ids.
+
+        Args:
+            path: of the compiled pipeline.
+            pipeline: its name; it is made where there is none.
+            version: what a person calls the version, with a digest of its content in it.
+            description: of both; the server takes none from the file.
 
         Raises:
             ClusterError: the server refuses or does not answer.
         """
-        pipeline_id = self._pipeline_id(pipeline)
+        pipeline_id = self._pipeline_id(pipeline, description)
+        names = {"name": re.sub(r"[^a-z0-9]+", "-", version.lower()).strip("-"), "display_name": version}
         request = self._uploads.upload_pipeline_version
         version_id = self._found_or_made(
             lambda: self._pages(
                 self._pipelines.pipeline_service_list_pipeline_versions, "pipeline_versions", pipeline_id
             ),
-            lambda: self.ask(f"upload {pipeline}", request, str(path), name=version, pipelineid=pipeline_id),
+            lambda: self.ask(
+                f"upload {pipeline}", request, str(path), **names, pipelineid=pipeline_id, description=description
+            ),
             version,
             "pipeline_version_id",
         )
@@ -228,7 +237,7 @@ class Kubeflow:
             asked_pause=asked_pause,
         )
 
-    def _pipeline_id(self, name: str) -> str:
+    def _pipeline_id(self, name: str, description: str) -> str:
         import kfp_server_api as api
 
         return self._found_or_made(
@@ -236,7 +245,7 @@ class Kubeflow:
             lambda: self.ask(
                 f"create pipeline {name}",
                 self._pipelines.pipeline_service_create_pipeline,
-                api.V2beta1Pipeline(display_name=name, name=name, **self._of_namespace()),
+                api.V2beta1Pipeline(display_name=name, name=name, description=description, **self._of_namespace()),
             ),
             name,
             "pipeline_id",

@@ -200,7 +200,7 @@ def _elapsed_seconds(run: Any, state: str) -> float:
 
 def _report(run: Any) -> str:
     parameters = (run.runtime_config and run.runtime_config.parameters) or {}
-    return str(parameters.get("run_name") or run.display_name)
+    return str(parameters.get("report_name") or run.display_name)
 
 
 def _known(state: str | None) -> str:

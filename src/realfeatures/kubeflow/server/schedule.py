@@ -1,5 +1,6 @@
 """Recurring runs on Kubeflow: the same version again and again, without the cache, to see whether numbers hold."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -87,7 +88,7 @@ def wanted(
             periodic_schedule=api.V2beta1PeriodicSchedule(interval_second=str(timing.interval_seconds))
         )
     )
-    fields = parameters(seed=seed, overrides=overrides, run_name=f"{name}-{RUN_TIME}")
+    fields = parameters(seed=seed, overrides=overrides, report_name=f"{name}-{RUN_TIME}")
     return api.V2beta1RecurringRun(
         display_name=name,
         experiment_id=experiment_id,
@@ -177,13 +178,23 @@ def timing_of(schedule: Any) -> Timing:
     return Timing(interval_seconds=int(periodic.interval_second) if periodic else 0)
 
 
+def _canonical(value: Any) -> str:
+    """Return a parameter's value as one text, however a server writes its whole numbers."""
+
+    def plain(text: str) -> float:
+        number = float(text)
+        return int(number) if number.is_integer() else number
+
+    return json.dumps(json.loads(json.dumps(value), parse_float=plain), sort_keys=True)
+
+
 def _form(schedule: Any) -> Mapping[str, Any]:
     """Return what of a recurring run `apply` compares."""
     version = schedule.pipeline_version_reference
     return {
         "version": (version.pipeline_id, version.pipeline_version_id) if version else None,
         "parameters": {
-            name: str(value)
+            name: _canonical(value)
             for name, value in ((schedule.runtime_config and schedule.runtime_config.parameters) or {}).items()
         },
         "timing": timing_of(schedule),

@@ -7,10 +7,11 @@ from typing import Any
 
 import yaml
 
+from realfeatures.experiment.overrides import parse_overrides
 from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
 
-VERSION_DIGITS = 16
-"""Of a version's name, a digest of the pipeline's file: equal files are one version."""
+VERSION_DIGITS = 12
+"""In a version's name, of a digest of the pipeline's file: equal files are one version."""
 
 
 @dataclass(frozen=True)
@@ -23,16 +24,22 @@ class Version:
     version_id: str
 
 
-def upload(kubeflow: Kubeflow, path: Path) -> Version:
+def upload(kubeflow: Kubeflow, path: Path, *, label: str) -> Version:
     """Upload a compiled pipeline, unless the server has a version with the same content.
+
+    Args:
+        kubeflow: the server.
+        path: of the compiled pipeline.
+        label: what a person calls it: `digits E1,E2 x3`; a digest of the file is added.
 
     Raises:
         ClusterError: the server refuses or does not answer.
     """
     content = path.read_bytes()
-    pipeline = str(next(iter(yaml.load_all(content, Loader=yaml.CSafeLoader)))["pipelineInfo"]["name"])
-    version = hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]
-    pipeline_id, version_id = kubeflow.upload(path, pipeline=pipeline, version=version)
+    info = next(iter(yaml.load_all(content, Loader=yaml.CSafeLoader)))["pipelineInfo"]
+    pipeline, version = str(info["name"]), f"{label} ({hashlib.sha256(content).hexdigest()[:VERSION_DIGITS]})"
+    described = str(info.get("description", ""))
+    pipeline_id, version_id = kubeflow.upload(path, pipeline=pipeline, version=version, description=described)
     return Version(pipeline, pipeline_id, version, version_id)
 
 
@@ -49,7 +56,7 @@ def start(kubeflow: Kubeflow, version: Version, *, experiment: str, run_name: st
         experiment_id=kubeflow.experiment_id(experiment),
         pipeline_version_reference=reference(version),
         runtime_config=api.V2beta1RuntimeConfig(
-            parameters=parameters(seed=seed, overrides=overrides, run_name=run_name)
+            parameters=parameters(seed=seed, overrides=overrides, report_name=run_name)
         ),
     )
     return str(kubeflow.create_run(run).run_id)
@@ -62,6 +69,6 @@ def reference(version: Version) -> Any:
     return api.V2beta1PipelineVersionReference(pipeline_id=version.pipeline_id, pipeline_version_id=version.version_id)
 
 
-def parameters(*, seed: int, overrides: str, run_name: str) -> dict[str, Any]:
+def parameters(*, seed: int, overrides: str, report_name: str) -> dict[str, Any]:
     """Return the fields of the run form."""
-    return {"seed": seed, "overrides": overrides, "run_name": run_name}
+    return {"seed": seed, "overrides": parse_overrides(overrides), "report_name": report_name}
