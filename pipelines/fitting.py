@@ -56,6 +56,7 @@ def fit(
     granularity: Granularity | None,
     limit: int = MAX_WORKFLOW_BYTES,
     installation: Installation = KUBEFLOW_2_17,
+    scheduled: bool = False,
 ) -> Fitted:
     """Return a pipeline at a granularity, or at the finest that fills at most HEADROOM of the limit.
 
@@ -65,6 +66,7 @@ def fit(
         granularity: None: choose it.
         limit: bytes that the cluster's Argo takes for a Workflow.
         installation: the kind of cluster; by default the one whose state is largest.
+        scheduled: it is to be the version of a recurring run.
 
     Raises:
         ConfigError: it is too large for the cluster.
@@ -75,7 +77,7 @@ def fit(
         size = size_of(made, plan, one, installation)
         # What a person asks for may fill the limit; what is chosen leaves room for the error of the estimate.
         if size.whole <= limit * (HEADROOM if granularity is None else 1):
-            require_size(size, limit=limit)
+            require_size(size, limit=limit, scheduled=scheduled)
             return Fitted(made, one, size, limit, refused)
         refused[one] = size
     raise ConfigError(_too_large(build, plan, one, size, limit))

@@ -49,6 +49,7 @@ def compile_pipeline(
     granularity: Granularity | None = None,
     limit: int = MAX_WORKFLOW_BYTES,
     cache: bool = True,
+    scheduled: bool = False,
 ) -> Fitted:
     """Write the pipeline of an experiment as YAML, whole or not at all.
 
@@ -60,6 +61,7 @@ def compile_pipeline(
         granularity: how much of the experiment is one task; None: the least that the cluster can hold.
         limit: bytes that the cluster's Argo takes for a Workflow.
         cache: False: every task runs, whatever Kubeflow remembers, as a reproducibility run wants.
+        scheduled: it is to be the version of a recurring run, whose object holds the whole workflow as text.
 
     Returns:
         What was written, with its sizes.
@@ -70,7 +72,7 @@ def compile_pipeline(
     """
     check_profile(plan.preset, profile)
     build = pipeline_builder(plan, image=image, profile=profile, cache=cache)
-    fitted = fit(build, plan, granularity=granularity, limit=limit)
+    fitted = fit(build, plan, granularity=granularity, limit=limit, scheduled=scheduled)
     text = yaml.dump_all(fitted.specification, Dumper=_Dumper, sort_keys=True)
     write_bytes(path, text.encode())
     return fitted

@@ -47,6 +47,15 @@ def test_a_schedule_is_made_as_a_reproducibility_run_wants_it(kubeflow, server, 
     assert not any(task["cachingOptions"] for level in levels for task in level["dag"]["tasks"].values())
 
 
+def test_after_an_upgrade_of_kubeflow_it_is_made_anew(kubeflow, server, version):
+    schedule.apply(kubeflow, wanted(kubeflow, version))
+    assert schedule.apply(kubeflow, wanted(kubeflow, version)).change == "unchanged"
+    server.tag = "2.18.0"
+    assert schedule.apply(kubeflow, wanted(kubeflow, version)).change == "replaced"
+    (made,) = server.schedules.values()
+    assert made.description == "made on Kubeflow Pipelines 2.18.0"
+
+
 def test_each_run_has_a_name_of_its_own_that_is_a_valid_one(kubeflow, server, version):
     schedule.apply(kubeflow, wanted(kubeflow, version))
     (made,) = server.schedules.values()

@@ -141,8 +141,8 @@ class PipelineOptions:
         default = "gpu" if preset.runtime.device == "cuda" else "cpu"
         return load_profile(self.profile or default, self.profile_assignments or ())
 
-    def compile_to(self, path: Path, *, image: str, cache: bool = True) -> "Fitted":
-        """Write the pipeline; return it with its sizes.
+    def compile_to(self, path: Path, *, image: str, cache: bool, scheduled: bool = False) -> "Fitted":
+        """Write the pipeline; return it with its sizes. Arguments as `compile_pipeline`.
 
         Raises:
             ConfigError, DataError: an option or the data set is not usable, or the pipeline is too large.
@@ -160,6 +160,7 @@ class PipelineOptions:
             granularity=self.chosen_granularity,
             limit=self.workflow_limit,
             cache=cache,
+            scheduled=scheduled,
         )
         return fitted
 
@@ -204,7 +205,7 @@ def require_image(image: str) -> None:
 
 
 def upload_pipeline(
-    pipeline: PipelineOptions, server: ServerOptions, *, image: str, overrides: str, cache: bool
+    pipeline: PipelineOptions, server: ServerOptions, *, image: str, overrides: str, cache: bool, scheduled: bool = False
 ) -> "tuple[Kubeflow, Version]":
     """Compile a pipeline and upload it, unless the server has it; return the server and the version.
 
@@ -230,7 +231,7 @@ def upload_pipeline(
     with TemporaryDirectory() as folder:
         path = Path(folder) / "paper.yaml"
         # The seed is given with the run: another one is no other version of the pipeline.
-        fitted = replace(pipeline, seed=0).compile_to(path, image=image, cache=cache)
+        fitted = replace(pipeline, seed=0).compile_to(path, image=image, cache=cache, scheduled=scheduled)
         kubeflow = server.open()
         version = upload(kubeflow, path, label=pipeline.label(preset))
     typer.echo(f"pipeline {version.pipeline}, version {version.version}: {fitted}", err=True)

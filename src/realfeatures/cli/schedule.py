@@ -61,7 +61,7 @@ def apply(
     if len(name) > LONGEST_NAME:
         raise ConfigError(f"{name!r}: expected at most {LONGEST_NAME} characters, since runs add a time")
     timing = schedule.parse_timing(cron=cron, every=every)
-    kubeflow, version = upload_pipeline(pipeline, server, image=image, overrides=overrides, cache=cache)
+    kubeflow, version = upload_pipeline(pipeline, server, image=image, overrides=overrides, cache=cache, scheduled=True)
     wanted = schedule.wanted(
         name,
         version,

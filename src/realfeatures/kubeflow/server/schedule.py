@@ -104,12 +104,14 @@ def wanted(
 def apply(kubeflow: Kubeflow, schedule: Any) -> Applied:
     """Bring the recurring run of a name into the wanted form; one that has it is left alone.
 
-    Kubeflow can change none. The new one is made asleep, the old ones are put to sleep, the new one wakes, and the old
+    Kubeflow can change none, and after an upgrade of Kubeflow it is another one. The new one is made asleep, the old ones are put to sleep, the new one wakes, and the old
     ones go: two are never awake, and whatever is refused on the way leaves what was there as it was.
 
     Raises:
         ClusterError: the server refuses or does not answer; says what is there now.
     """
+    # A recurring run holds the workflow that the server compiled when it was made (kubeflow/pipelines #13933).
+    schedule.description = f"made on Kubeflow Pipelines {kubeflow.version()}"
     existing = [one for one in kubeflow.schedules() if one.display_name == schedule.display_name]
     same = [one for one in existing if _form(one) == _form(schedule)]
     if same:  # others of its name are left from a change that was stopped
@@ -198,6 +200,7 @@ def _form(schedule: Any) -> Mapping[str, Any]:
             for name, value in ((schedule.runtime_config and schedule.runtime_config.parameters) or {}).items()
         },
         "timing": timing_of(schedule),
+        "made on": schedule.description,
         "experiment": schedule.experiment_id,
         "mode": schedule.mode,
         "max_concurrency": str(schedule.max_concurrency),
