@@ -43,7 +43,7 @@ TRANSFER = Component(
 )
 """Attack each paradigm's classifier with what was made against the others."""
 
-RESULTS = Component("results", inputs={"results": RESULT}, outputs={"results": RESULT}, light=True)
+RESULTS = Component("results", inputs={"results": RESULT}, outputs={"results": RESULT})
 """Join the records of all cells of a repetition."""
 
 REPORT = Component(
@@ -51,7 +51,6 @@ REPORT = Component(
     parameters={"report_name": "STRING"},
     inputs={"results": RESULT},
     outputs={"html": HTML, "markdown": MARKDOWN, "results": RESULT, "metrics": METRICS},
-    light=True,
 )
 """Write tables, figures and verdicts of all repetitions."""
 
@@ -66,4 +65,4 @@ def configure(outputs: dict[str, str]) -> Component:
     """Return the first task's component: what the run form asks for becomes the text of each root task."""
     constants = {"preset": "STRING", "changes": "STRING", "granularity": "STRING", "code": "STRING"}
     form = {"seed": "NUMBER_INTEGER", "repetitions": "NUMBER_INTEGER", "overrides": "STRUCT", "report_name": "STRING"}
-    return Component("configure", cells=False, parameters=constants | form, returned=outputs, light=True)
+    return Component("configure", cells=False, parameters=constants | form, returned=outputs)

@@ -42,8 +42,6 @@ class Component:
     """Artifacts that it returns."""
     returned: Mapping[str, str] = field(default_factory=dict, kw_only=True)
     """Parameters that it returns and their types."""
-    light: bool = field(default=False, kw_only=True)
-    """Whether it loads no network: it needs neither a GPU nor much memory."""
 
     def specification(self, ports: Mapping[str, Ports], *, executor: str) -> dict[str, Any]:
         """Return its ComponentSpec; of an input family without `ports` it takes none."""

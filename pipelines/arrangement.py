@@ -23,8 +23,8 @@ NATURAL = "natural"
 class Arrangement:
     """The tasks of one repetition, and the components that they need."""
 
-    def __init__(self, preset: Preset, granularity: Granularity) -> None:
-        self.batches = batches(cells(preset, [0]), granularity)
+    def __init__(self, preset: Preset, granularity: Granularity, *, seed: int) -> None:
+        self.batches = batches(cells(preset, [seed]), granularity)
         self.reads = {key: sources(batch, self.batches) for key, batch in self.batches.items()}
         self.read = {source for found in self.reads.values() for source in found}
 
@@ -70,7 +70,7 @@ class Arrangement:
 
         Args:
             components: takes the nested pipelines.
-            names: of the components, by component.
+            names: of the components, by the key of the task; RESULTS is one.
             options: how a task is cached and retried.
         """
         return _Repetition(self, components, names, options).build()
@@ -101,7 +101,7 @@ class _Repetition:
         level.add(
             key,
             title=batch.title if level is self.level else batch.step,
-            component=self.names[batch.component],
+            component=self.names[batch.key],
             parameters={CELLS: selected(key)},
             artifacts=artifacts,
             options=self.options,

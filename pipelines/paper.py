@@ -12,10 +12,11 @@ from realfeatures.components.component import CELLS, Ports
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.address import code_digest
 from realfeatures.experiment.config import Preset
+from realfeatures.experiment.grid import DATA
 from realfeatures.experiment.overrides import departures
 from realfeatures.experiment.presets import PRESETS
 from realfeatures.experiment.vocabulary import canonical_json
-from realfeatures.kubeflow.batches import CONFIGURE, PREPARE_DATA, REPORT, Granularity
+from realfeatures.kubeflow.batches import CONFIGURE, REPORT, RESULTS, Batch, Granularity
 from realfeatures.pipelines.arrangement import NATURAL, Arrangement
 from realfeatures.pipelines.fitting import Fitted, fit
 from realfeatures.pipelines.levels import (
@@ -27,13 +28,16 @@ from realfeatures.pipelines.levels import (
     input_parameter,
     parameter_of,
 )
-from realfeatures.pipelines.profiles import Profile
+from realfeatures.pipelines.profiles import Profile, Work
 from realfeatures.pipelines.workflow_size import MAX_WORKFLOW_BYTES
 from realfeatures.running.names import RUN_TIME
 from realfeatures.running.plan import Plan, outside_sources
 from realfeatures.science.artifacts import write_bytes
 
 PREPARE = "prepare-data"
+
+SMALL_SECONDS = 120.0
+"""chosen: of one core, by estimate: a task of so little work shares a core, so that a small node runs several."""
 
 Spec = dict[str, Any]
 Built = tuple[Spec, Spec]
@@ -122,20 +126,20 @@ class _Paper:
 
     def __init__(self, plan: Plan, granularity: Granularity) -> None:
         self.preset, self.seed, self.repetitions = plan.preset, plan.seeds[0], len(plan.seeds)
-        self.granularity = granularity
+        self.costs, self.granularity = plan.costs, granularity
         self.components = Components()
-        self.used: dict[str, Component] = {}
-        """The components that are containers, by the label of their executor."""
+        self.used: dict[str, tuple[Component, Work]] = {}
+        """The components that are containers, and how much work they are for, by the label of their executor."""
         self.root = Level()
 
     def specification(self, image: str, profile: Profile, options: Mapping[str, Any]) -> Built:
         """Return the pipeline's specification, and that of its pods; `options`: how a stage is cached and retried."""
         self._build(options)
         executors = {
-            label: {"container": {**one.container(image), **profile.container(light=one.light)}}
-            for label, one in self.used.items()
+            label: {"container": {**one.container(image), **profile.container(work)}}
+            for label, (one, work) in self.used.items()
         }
-        pods = {label: profile.pod(light=one.light) for label, one in self.used.items()}
+        pods = {label: profile.pod(work) for label, (_, work) in self.used.items()}
         spec = {
             # A short name: it stands in that of every node of the workflow.
             "pipelineInfo": {"name": f"paper-{self.preset.name}", "description": self._description()},
@@ -167,8 +171,13 @@ class _Paper:
         }
 
     def _build(self, options: Mapping[str, Any]) -> None:
-        arrangement = Arrangement(self.preset, self.granularity)
-        names = {name: self._declare(COMPONENTS[name], ports) for name, ports in arrangement.ports().items()}
+        arrangement = Arrangement(self.preset, self.granularity, seed=self.seed)
+        ports = arrangement.ports()
+        names = {
+            key: self._declare(COMPONENTS[batch.component], ports[batch.component], self._work(batch))
+            for key, batch in arrangement.batches.items()
+        }
+        names[RESULTS] = self._declare(COMPONENTS[RESULTS], ports[RESULTS], Work.LIGHT)
         repetition = arrangement.repetition(self.components, names, options)
         nested = self.components.add("repetition", repetition.specification())
         numbers = range(1, self.repetitions + 1)
@@ -176,7 +185,7 @@ class _Paper:
         self.root.add(
             PREPARE,
             title="prepare data",
-            component=names[PREPARE_DATA],
+            component=names[DATA],
             parameters={CELLS: parameter_of(CONFIGURE, "data")},
             artifacts={},
             options=options,
@@ -201,7 +210,7 @@ class _Paper:
         self.root.add(
             CONFIGURE,
             title="configure",
-            component=self._declare(configure(dict.fromkeys(told, "STRING")), {}),
+            component=self._declare(configure(dict.fromkeys(told, "STRING")), {}, Work.LIGHT),
             parameters={
                 "preset": constant(self.preset.name),
                 "changes": constant(canonical_json({path: value for path, _, value in found})),
@@ -219,14 +228,19 @@ class _Paper:
         self.root.add(
             REPORT,
             title="report",
-            component=self._declare(COMPONENTS[REPORT], {"results": ports}),
+            component=self._declare(COMPONENTS[REPORT], {"results": ports}, Work.LIGHT),
             parameters={CELLS: parameter_of(CONFIGURE, REPORT), "report_name": input_parameter("report_name")},
             artifacts=dict(zip(ports.names("results", len(results)), results, strict=True)),
             options=options,
         )
 
-    def _declare(self, component: Component, ports: Mapping[str, Ports]) -> str:
+    def _work(self, batch: Batch) -> Work:
+        """Return how much a task is likely to do."""
+        seconds = sum(self.costs[cell.key].weight for cell in batch.cells)
+        return Work.SMALL if seconds <= SMALL_SECONDS else Work.LARGE
+
+    def _declare(self, component: Component, ports: Mapping[str, Ports], work: Work) -> str:
         """Add a component that is a container; return its name in the pipeline."""
-        label = f"exec-{component.name.replace('_', '-')}"
-        self.used[label] = component
-        return self.components.add(component.name.replace("_", "-"), component.specification(ports, executor=label))
+        name = component.name.replace("_", "-") + ("-small" if work is Work.SMALL else "")
+        self.used[f"exec-{name}"] = component, work
+        return self.components.add(name, component.specification(ports, executor=f"exec-{name}"))

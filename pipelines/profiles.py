@@ -4,6 +4,7 @@ Nothing here changes a result. A profile is data: `--profile` chooses one, `--pr
 """
 
 from collections.abc import Sequence
+from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from kfp import kubernetes
@@ -22,6 +23,15 @@ USER = 10001
 
 Quantity = Annotated[str, BeforeValidator(str)]
 """Kubernetes' 500m, 4, 4Gi; YAML reads some of them as numbers."""
+
+
+class Work(StrEnum):
+    """How much a task does, by which it asks for room on a node."""
+
+    LIGHT = "light"
+    """It loads no network: it needs neither a GPU nor much memory."""
+    SMALL = "small"
+    LARGE = "large"
 
 
 class Store(Config):
@@ -48,6 +58,10 @@ class Profile(Config):
     """Of a stage."""
     light_memory: Quantity = "1Gi"
     """Of configure, results and report, which load no network."""
+    small_cpu: Quantity = "250m"
+    """That a task of little work asks for; it may use as much as any other."""
+    small_memory: Quantity = "1Gi"
+    """Likewise; a task of the digits preset was seen to take 0.8 GiB."""
     shared_memory: Quantity = "1Gi"
     """Of /dev/shm, whose default of 64 MiB is too little for some of torch's means of communication."""
     scratch: Quantity = "10Gi"
@@ -63,22 +77,28 @@ class Profile(Config):
     image_pull_secrets: tuple[str, ...] = ()
     store: Store = Store()
 
-    def container(self, *, light: bool) -> dict[str, Any]:
-        """Return what a component's container has beside its command: resources and environment.
-
-        Args:
-            light: whether it loads no network, and so needs neither a GPU nor much memory.
-        """
-        memory = self.light_memory if light else self.memory
+    def container(self, work: Work) -> dict[str, Any]:
+        """Return what the container of a task of so much work has beside its command: resources and environment."""
         resources: dict[str, Any] = {}
-        for bound in ("Limit", "Request"):
+        for bound, (cpu, memory) in {"Limit": self._limits(work), "Request": self._requests(work)}.items():
             # Older back ends read the numbers, in cores and gigabytes (kfp/dsl/pipeline_task.py).
-            resources |= {f"cpu{bound}": float(number(self.cpu)), f"memory{bound}": float(number(memory)) / 1e9}
-            resources |= {f"resourceCpu{bound}": self.cpu, f"resourceMemory{bound}": memory}
-        if self.accelerator and not light:
+            resources |= {f"cpu{bound}": float(number(cpu)), f"memory{bound}": float(number(memory)) / 1e9}
+            resources |= {f"resourceCpu{bound}": cpu, f"resourceMemory{bound}": memory}
+        if self.accelerator and work is not Work.LIGHT:
             one = {"type": self.accelerator, "count": "1"}
             resources["accelerator"] = {**one, "resourceType": self.accelerator, "resourceCount": "1"}
         return {"resources": resources, "env": [{"name": k, "value": v} for k, v in self.environment().items()]}
+
+    def _limits(self, work: Work) -> tuple[str, str]:
+        return self.cpu, self.light_memory if work is Work.LIGHT else self.memory
+
+    def _requests(self, work: Work) -> tuple[str, str]:
+        """Return what a pod of so much work keeps a node's room for; never more than it may have."""
+        if work is Work.LARGE:
+            return self.cpu, self.memory
+        wanted = (self.small_cpu, self.light_memory if work is Work.LIGHT else self.small_memory)
+        cpu, memory = (min(pair, key=number) for pair in zip(wanted, self._limits(work), strict=True))
+        return cpu, memory
 
     def retry_policy(self) -> dict[str, Any]:
         """Return how Kubeflow tries a task again whose pod was lost; a crash is outlived in the pod (supervisor.py)."""
@@ -107,8 +127,8 @@ class Profile(Config):
         crashes = {"REALFEATURES_RETRIES": str(self.retries)}
         return {"REALFEATURES_LOG": "json", **crashes, **(store if self.store.location else {})}
 
-    def pod(self, *, light: bool) -> dict[str, Any]:
-        """Return what a component's pods have beside their container, as Kubeflow's KubernetesExecutorConfig."""
+    def pod(self, work: Work) -> dict[str, Any]:
+        """Return what such a task's pods have beside their container, as Kubeflow's KubernetesExecutorConfig."""
         carrier = _Carrier()
         kubernetes.set_image_pull_policy(carrier, self.image_pull_policy)
         kubernetes.set_timeout(carrier, self.timeout_seconds)
@@ -119,7 +139,7 @@ class Profile(Config):
         if self.store.location:
             keys = {"accesskey": "AWS_ACCESS_KEY_ID", "secretkey": "AWS_SECRET_ACCESS_KEY"}
             kubernetes.use_secret_as_env(carrier, self.store.secret, keys)
-        if not light:
+        if work is not Work.LIGHT:
             kubernetes.empty_dir_mount(carrier, "shm", "/dev/shm", "Memory", self.shared_memory)  # noqa: S108
             for label, value in self.node_selector.items():
                 kubernetes.add_node_selector(carrier, label, value)

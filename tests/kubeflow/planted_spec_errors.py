@@ -34,7 +34,7 @@ def read(task: str, port: str) -> dict:
 
 
 def an_artifact_twice_in_a_task(one: Pipeline) -> None:
-    """The encoder as its own probe, as up to 7988d7d."""
+    """The encoder as its own probe."""
     inputs = one.task("attack", one.shared("robust-supervised"))["inputs"]["artifacts"]
     inputs["probes"] = inputs["encoder"]
 
@@ -113,23 +113,23 @@ def a_pipeline_nested_in_itself(one: Pipeline) -> None:
 
 def a_dead_executor(one: Pipeline) -> None:
     executors = one.spec["deploymentSpec"]["executors"]
-    executors["exec-probe-2"] = one.pods["exec-probe-2"] = deepcopy(executors["exec-probe"])
+    executors["exec-probe-2"] = one.pods["exec-probe-2"] = deepcopy(executors["exec-probe-small"])
 
 
 def a_dead_component(one: Pipeline) -> None:
-    one.spec["components"]["comp-probe-2"] = deepcopy(one.component("probe"))
+    one.spec["components"]["comp-probe-2"] = deepcopy(one.component("probe-small"))
 
 
 def components_that_only_a_dead_one_uses(one: Pipeline) -> None:
     """A pipeline that no task uses does not keep alive what is nested in it."""
     one.spec["components"]["comp-repetition-2"] = deepcopy(one.component("repetition"))
     tasks = one.spec["components"]["comp-repetition-2"]["dag"]["tasks"]
-    one.spec["components"]["comp-probe-2"] = deepcopy(one.component("probe"))
+    one.spec["components"]["comp-probe-2"] = deepcopy(one.component("probe-small"))
     tasks["probe"] = {"taskInfo": {"name": "probe"}, "componentRef": {"name": "comp-probe-2"}}
 
 
 def pods_of_no_executor(one: Pipeline) -> None:
-    one.pods["exec-proeb"] = one.pods.pop("exec-probe")
+    one.pods["exec-proeb"] = one.pods.pop("exec-probe-small")
 
 
 def a_component_that_is_not_there(one: Pipeline) -> None:
@@ -137,7 +137,7 @@ def a_component_that_is_not_there(one: Pipeline) -> None:
 
 
 def an_executor_that_is_not_there(one: Pipeline) -> None:
-    one.component("probe")["executorLabel"] = "exec-probes"
+    one.component("probe-small")["executorLabel"] = "exec-probes"
 
 
 def a_producer_that_is_not_there(one: Pipeline) -> None:
@@ -232,7 +232,7 @@ PLANTED: dict[Callable[[Pipeline], None], str] = {
     components_that_only_a_dead_one_uses: "comp-probe-2: no task uses this component",
     pods_of_no_executor: "exec-proeb: pods of an executor that there is not",
     a_component_that_is_not_there: "root/prepare-data: there is no component comp-prepare",
-    an_executor_that_is_not_there: "comp-probe: there is no executor exec-probes",
+    an_executor_that_is_not_there: "comp-probe-small: there is no executor exec-probes",
     a_producer_that_is_not_there: "results: its input results_1 comes from natural-masked:results, which there is not",
     an_output_that_is_not_there: "its input encoder comes from sources-adversarial-pretrain:encoders, which there is",
     a_port_of_the_pipeline_around_it_that_is_not_there: "pretrain: its input images comes from own, which there is not",

@@ -99,6 +99,22 @@ def test_every_component_of_a_gpu_preset_has_one_gpu_but_for_the_light_ones(pipe
         assert shared == ([] if light else ["Memory"])
 
 
+def test_a_task_of_little_work_asks_for_little_and_may_use_as_much_as_any(compiled):
+    small, large = (compiled(name, Granularity.STAGE, 1) for name in ("digits", "paper"))
+    resources = {
+        label: one["container"]["resources"]
+        for made in (small, large)
+        for label, one in made.spec["deploymentSpec"]["executors"].items()
+    }
+    asked = {label: (one["resourceCpuRequest"], one["resourceMemoryRequest"]) for label, one in resources.items()}
+    assert asked["exec-probe-small"] == asked["exec-pretrain-small"] == ("250m", "1Gi")
+    assert asked["exec-attack"] == ("4", "24Gi")
+    assert len(set(asked.values())) == 2  # the light ones ask for as little
+    assert {one["resourceMemoryLimit"] for label, one in resources.items() if label == "exec-attack"} == {"24Gi"}
+    stages = [label for label in small.spec["deploymentSpec"]["executors"] if label.removeprefix("exec-") not in LIGHT]
+    assert all(label.endswith("-small") for label in stages)
+
+
 def test_a_pipeline_is_a_valid_pipeline_spec_with_valid_pods(pipeline):
     json_format.ParseDict(pipeline.spec, PipelineSpec())
     for executor in pipeline.spec["deploymentSpec"]["executors"].values():

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from realfeatures.pipelines.pod_patch import container_words, pod_spec_patch
-from realfeatures.pipelines.profiles import load_profile
+from realfeatures.pipelines.profiles import Work, load_profile
 
 
 def test_all_that_a_profile_sets_is_in_the_patch_of_a_pod():
@@ -15,7 +15,7 @@ def test_all_that_a_profile_sets_is_in_the_patch_of_a_pod():
     resources = {"resourceCpuLimit": "1.5", "resourceMemoryLimit": "24Gi", "resourceCpuRequest": "0.05"}
     accelerator = {"accelerator": {"type": "nvidia.com/gpu", "count": "1"}}
     container = {"image": "example/image:1", "resources": {**resources, **accelerator}}
-    patch = json.loads(pod_spec_patch(container, profile.pod(light=False), command=["launch"], words=["work"]))
+    patch = json.loads(pod_spec_patch(container, profile.pod(Work.LARGE), command=["launch"], words=["work"]))
     (main,) = patch.pop("containers")
     assert main["resources"] == {
         "limits": {"cpu": "1500m", "memory": "24Gi", "nvidia.com/gpu": "1"},

@@ -205,7 +205,13 @@ def require_image(image: str) -> None:
 
 
 def upload_pipeline(
-    pipeline: PipelineOptions, server: ServerOptions, *, image: str, overrides: str, cache: bool, scheduled: bool = False
+    pipeline: PipelineOptions,
+    server: ServerOptions,
+    *,
+    image: str,
+    overrides: str,
+    cache: bool,
+    scheduled: bool = False,
 ) -> "tuple[Kubeflow, Version]":
     """Compile a pipeline and upload it, unless the server has it; return the server and the version.
 

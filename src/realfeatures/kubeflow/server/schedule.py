@@ -104,8 +104,9 @@ def wanted(
 def apply(kubeflow: Kubeflow, schedule: Any) -> Applied:
     """Bring the recurring run of a name into the wanted form; one that has it is left alone.
 
-    Kubeflow can change none, and after an upgrade of Kubeflow it is another one. The new one is made asleep, the old ones are put to sleep, the new one wakes, and the old
-    ones go: two are never awake, and whatever is refused on the way leaves what was there as it was.
+    Kubeflow can change none, and after an upgrade of Kubeflow it is another one. The new one is made asleep, the old
+    ones are put to sleep, the new one wakes, and the old ones go: two are never awake, and whatever is refused on the
+    way leaves what was there as it was.
 
     Raises:
         ClusterError: the server refuses or does not answer; says what is there now.
