@@ -31,7 +31,7 @@ def _granularity(text: str) -> str:
     from realfeatures.kubeflow.batches import Granularity
 
     if text not in (AUTO, *Granularity):
-        raise ConfigError(f"--granularity {text!r}: expected {AUTO}, {', '.join(Granularity)}")
+        raise ConfigError(f"--granularity {text!r}: expected one of {AUTO}, {', '.join(Granularity)}")
     return text
 
 

@@ -13,7 +13,7 @@ from realfeatures.kubeflow.tasks.executor import ExecutorInput
 from realfeatures.kubeflow.tasks.scores import scores_of
 from realfeatures.kubeflow.tasks.stage import cell_store
 from realfeatures.running.names import timed_name
-from realfeatures.science.artifacts import write_bytes
+from realfeatures.science.artifacts import write_bytes, write_json
 
 
 def join_results(told: ExecutorInput) -> None:
@@ -62,7 +62,9 @@ def write_report_of(told: ExecutorInput) -> None:
         )
         for port, file in FILES.items():
             write_bytes(told.outputs[port], (out / file).read_bytes())
-        told.answer({}, {"metrics": scores_of(out / FILES["results"])})
+        scores = scores_of(out / FILES["results"])
+        write_json(told.outputs["metrics"], scores)  # the page shows the metadata; the file is for whoever downloads it
+        told.answer({}, {"metrics": scores})
         if store is not None:
             publish(out, name, store.objects)
 
