@@ -26,7 +26,10 @@ class Arrangement:
     def __init__(self, preset: Preset, granularity: Granularity, *, seed: int) -> None:
         self.batches = batches(cells(preset, [seed]), granularity)
         self.reads = {key: sources(batch, self.batches) for key, batch in self.batches.items()}
-        self.read = {source for found in self.reads.values() for source in found}
+
+    def read_outside(self, keys: set[str]) -> set[Source]:
+        """Return the artifacts that tasks other than these read."""
+        return {source for key, found in self.reads.items() if key not in keys for source in found}
 
     def ports(self) -> dict[str, dict[str, Ports]]:
         """Return how many artifacts each component takes of each kind, by component and family."""
@@ -129,7 +132,7 @@ class _Repetition:
         made = {source: input_artifact(port) for source, port in outside.items()}
         for batch in inner:
             self._add(level, batch, made)
-        wanted = [*self.arrangement.read, *self.arrangement.results()]
+        wanted = self.arrangement.read_outside(keys) | set(self.arrangement.results())
         returned = [source for source in made if source.batch in keys and source in wanted]
         for source in returned:
             level.outputs[self._returned(source, returned)] = (_kind(self.arrangement, source), made[source])

@@ -45,7 +45,7 @@ class Fitted:
     def __str__(self) -> str:
         sizes = f"{_kib(self.size.spec)} of spec and {_kib(self.size.state)} of state, of {_kib(self.limit)}"
         finer = ", ".join(f"{name} needs {_kib(size.whole)}" for name, size in self.refused.items())
-        why = f" ({finer})" if finer else ""
+        why = f" ({finer}, and at most {HEADROOM:.0%} is filled)" if finer else ""
         return f"{self.tasks} tasks, each one {self.granularity}{why}: {sizes}"
 
 
@@ -80,6 +80,9 @@ def fit(
             require_size(size, limit=limit, scheduled=scheduled)
             return Fitted(made, one, size, limit, refused)
         refused[one] = size
+    if granularity is None and size.whole <= limit:
+        part = f"more than the {HEADROOM:.0%} of {_kib(limit)} that auto fills; use --granularity {one}"
+        raise ConfigError(f"a task for each {one} needs {_kib(size.whole)} of spec and state, {part}")
     raise ConfigError(_too_large(build, plan, one, size, limit))
 
 

@@ -8,12 +8,13 @@ from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from kfp import kubernetes
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field
 
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.overrides import assignment, override
 from realfeatures.experiment.vocabulary import Config
 from realfeatures.kubeflow.doctor.need import Toleration, number
+from realfeatures.store.settings import is_location
 
 SCRATCH = "/scratch"
 """The image's working directory, with the data cache: what is too large for /tmp."""
@@ -21,7 +22,23 @@ USER = 10001
 """The image's user."""
 
 
-Quantity = Annotated[str, BeforeValidator(str)]
+def _positive(text: str) -> str:
+    try:
+        positive = number(text) > 0
+    except ValueError:
+        positive = False
+    if not positive:
+        raise ValueError("expected a quantity above 0 as Kubernetes writes it, such as 500m, 4 or 4Gi")
+    return text
+
+
+def _location(text: str) -> str:
+    if text and not is_location(text):
+        raise ValueError("expected s3://BUCKET or s3://BUCKET/PREFIX")
+    return text
+
+
+Quantity = Annotated[str, BeforeValidator(str), AfterValidator(_positive)]
 """Kubernetes' 500m, 4, 4Gi; YAML reads some of them as numbers."""
 
 
@@ -37,7 +54,7 @@ class Work(StrEnum):
 class Store(Config):
     """The object store for checkpoints, data sets and reports; none where `location` is empty."""
 
-    location: str = ""
+    location: Annotated[str, AfterValidator(_location)] = ""
     """s3://BUCKET or s3://BUCKET/PREFIX"""
     endpoint: str = ""
     """URL as the pods reach it; empty: AWS."""

@@ -156,7 +156,7 @@ def a_port_of_the_pipeline_around_it_that_is_not_there(one: Pipeline) -> None:
 
 def an_output_of_a_nested_pipeline_that_no_task_makes(one: Pipeline) -> None:
     outputs = one.component(one.shared("robust-supervised"))["dag"]["outputs"]["artifacts"]
-    outputs["encoder"]["artifactSelectors"][0]["producerSubtask"] = "probe"
+    outputs["results"]["artifactSelectors"][0]["producerSubtask"] = "probe"
 
 
 def a_producer_that_is_not_waited_for(one: Pipeline) -> None:
@@ -236,7 +236,7 @@ PLANTED: dict[Callable[[Pipeline], None], str] = {
     a_producer_that_is_not_there: "results: its input results_1 comes from natural-masked:results, which there is not",
     an_output_that_is_not_there: "its input encoder comes from sources-adversarial-pretrain:encoders, which there is",
     a_port_of_the_pipeline_around_it_that_is_not_there: "pretrain: its input images comes from own, which there is not",
-    an_output_of_a_nested_pipeline_that_no_task_makes: "its output encoder comes from probe:encoder, which there is",
+    an_output_of_a_nested_pipeline_that_no_task_makes: "its output results comes from probe:results, which there is",
     a_producer_that_is_not_waited_for: "robust-images: reads from sources-adversarial-pretrain and does not wait",
     a_task_to_wait_for_that_is_not_there: "root/report: waits for repetition-3, which is not beside it",
     an_artifact_of_another_kind: "robust-images: its input encoder is of another kind than natural",

@@ -10,7 +10,7 @@ from realfeatures.pipelines.profiles import Work, load_profile
 
 def test_all_that_a_profile_sets_is_in_the_patch_of_a_pod():
     profile = load_profile(
-        "gpu", ["store.location=s3://x", 'image_pull_secrets=["registry"]', 'node_selector={"a": "b"}']
+        "gpu", ["store.location=s3://bucket", 'image_pull_secrets=["registry"]', 'node_selector={"a": "b"}']
     )
     resources = {"resourceCpuLimit": "1.5", "resourceMemoryLimit": "24Gi", "resourceCpuRequest": "0.05"}
     accelerator = {"accelerator": {"type": "nvidia.com/gpu", "count": "1"}}

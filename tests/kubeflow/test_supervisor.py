@@ -126,6 +126,13 @@ def test_a_second_crash_at_the_same_step_is_the_last_one(tmp_path, capfd):
     )
 
 
+def test_a_server_that_is_away_again_and_again_at_the_same_step_is_waited_for(tmp_path, capfd):
+    body = "sys.exit(75 if attempt < 4 else 0)"
+    assert supervise(child(tmp_path, body), retries=3, pause_seconds=0.01) == DONE
+    assert len(attempts(tmp_path)) == 4
+    assert "error:" not in capfd.readouterr().err
+
+
 def test_a_crash_before_the_first_step_is_not_one_at_the_step_of_the_attempt_before_it(tmp_path, capfd):
     body = """
 if attempt == 1: position.write(1, 50)

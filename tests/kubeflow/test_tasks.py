@@ -14,7 +14,7 @@ from realfeatures.components import COMPONENTS
 from realfeatures.experiment import codec
 from realfeatures.kubeflow.batches import COMPONENT_OF, Granularity
 from realfeatures.kubeflow.tasks import stage
-from realfeatures.kubeflow.tasks.supervisor import DONE, FAILED, MENDABLE, TERMINATED
+from realfeatures.kubeflow.tasks.supervisor import DONE, MENDABLE, TERMINATED, UNAVAILABLE
 from realfeatures.logs import JsonLines
 from realfeatures.running.plan import Plan
 from realfeatures.science.artifacts import open_artifact, read_manifest
@@ -231,7 +231,7 @@ def test_a_store_that_cannot_be_reached_is_a_failure_that_may_pass(pods, monkeyp
     monkeypatch.setattr(stage, "cell_store", lambda: away)
     shutil.rmtree(pods.folder(PRETRAIN))
     done = pods.run(PRETRAIN)
-    assert done.code == FAILED
+    assert done.code == UNAVAILABLE
     assert done.error.startswith("error: s3://bucket at 127.0.0.1:1: ")
 
 

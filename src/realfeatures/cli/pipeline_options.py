@@ -221,8 +221,9 @@ def upload_pipeline(
         ConfigError, DataError: an option or the data set is not usable.
         ClusterError: the server refuses or does not answer.
     """
-    from realfeatures.experiment.overrides import override, parse_overrides
+    from realfeatures.experiment.overrides import parse_overrides
     from realfeatures.kubeflow.server.submit import upload
+    from realfeatures.kubeflow.tasks.texts import require_overrides
 
     require_image(image)
     if "@sha256:" not in image:
@@ -233,7 +234,7 @@ def upload_pipeline(
             err=True,
         )
     preset = pipeline.load_preset()
-    override(preset, parse_overrides(overrides))  # what the run's first task would refuse
+    require_overrides(preset, parse_overrides(overrides))  # what the run's first task would refuse
     with TemporaryDirectory() as folder:
         path = Path(folder) / "paper.yaml"
         # The seed is given with the run: another one is no other version of the pipeline.

@@ -56,7 +56,7 @@ def submit(
     pipeline: PipelineOptions,
     overrides: OverridesOption = "{}",
     run_name: Annotated[
-        str | None, typer.Option("--run-name", help="Also names the report.", show_default="PRESET-seedN")
+        str | None, typer.Option("--run-name", help="Also names the report.", show_default="PRESET-seedN-TIME")
     ] = None,
     experiment: ExperimentOption = "realfeatures",
     no_cache: Annotated[bool, typer.Option("--no-cache", help="Run every task, whatever Kubeflow remembers.")] = False,
@@ -83,9 +83,10 @@ def submit(
       realfeatures submit --watch 5a3c...
     """
     from realfeatures.kubeflow.server.submit import start
-    from realfeatures.running.names import check_run_name
+    from realfeatures.running.names import RUN_TIME, check_run_name, timed_name
 
-    name = run_name or f"{pipeline.preset}-seed{pipeline.seed}"
+    # With a time: a report of the same name would be written over.
+    name = run_name or timed_name(f"{pipeline.preset}-seed{pipeline.seed}-{RUN_TIME}")
     check_run_name(name)
     if watch is not None:
         _follow(server.open(), watch, out)

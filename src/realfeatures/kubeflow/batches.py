@@ -34,6 +34,10 @@ class Granularity(StrEnum):
 PRETRAIN, PROBE, ATTACK, SYNTHESIZE, TRANSFER = "pretrain", "probe", "attack", "synthesize", "transfer"
 MEASURE, ENCODER, SET = "measure", "encoder", "set"
 PREPARE_DATA, RESULTS, REPORT, CONFIGURE = "prepare_data", "results", "report", "configure"
+NAMES = frozenset(
+    (PREPARE_DATA, PRETRAIN, SYNTHESIZE, PROBE, ATTACK, TRANSFER, MEASURE, ENCODER, SET, RESULTS, REPORT, CONFIGURE)
+)
+"""Of all components."""
 
 COMPONENT_OF = {
     "prepare_data": PREPARE_DATA,

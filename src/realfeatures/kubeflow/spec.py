@@ -1,6 +1,5 @@
-"""A pipeline as kfp writes it: its levels (itself and the pipelines nested in it), their tasks, the names of ports."""
+"""A pipeline as Kubeflow takes it: its levels (itself and the pipelines nested in it) and their tasks."""
 
-import re
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -37,8 +36,3 @@ def levels(spec: Mapping[str, Any]) -> list[Level]:
 def tasks(spec: Mapping[str, Any]) -> list[dict[str, Any]]:
     """Return every task of a pipeline and of those nested in it, nested pipelines' own tasks included."""
     return [task for level in levels(spec) for task in level.tasks.values()]
-
-
-def port_name(key: str) -> str:
-    """Return a cell's key as the name of a port; the seed is left out, since a nested pipeline holds one."""
-    return re.sub(r"[^a-z0-9]+", "_", re.sub(r"^seed\d+/", "", key))

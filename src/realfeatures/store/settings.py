@@ -60,6 +60,11 @@ class Settings:
         return urlsplit(self.endpoint).scheme == "https"
 
 
+def is_location(text: str) -> bool:
+    """Return whether a text names a bucket, with a prefix or without."""
+    return _LOCATION.fullmatch(text) is not None
+
+
 def read_settings(location: str, environment: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of a store.
 

@@ -10,11 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from realfeatures.errors import Interrupted, RealFeaturesError, StoreUnavailableError, one_line
-from realfeatures.kubeflow.batches import CONFIGURE, REPORT, RESULTS
+from realfeatures.errors import ConfigError, Interrupted, RealFeaturesError, StoreUnavailableError, one_line
+from realfeatures.kubeflow.batches import CONFIGURE, NAMES, REPORT, RESULTS
 from realfeatures.kubeflow.tasks.executor import ExecutorInput
 from realfeatures.kubeflow.tasks.position import Position
-from realfeatures.kubeflow.tasks.supervisor import DONE, FAILED, MENDABLE, TERMINATED, supervise
+from realfeatures.kubeflow.tasks.supervisor import DONE, FAILED, MENDABLE, TERMINATED, UNAVAILABLE, supervise
 from realfeatures.logs import log_to_stderr
 
 logger = logging.getLogger("realfeatures.kubeflow.tasks")  # __name__ is __main__
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run a task; return its exit code."""
     log_to_stderr()
     try:
-        component, executor_input, *child = arguments
+        component, executor_input, *child = _words(arguments)
         if component not in (CONFIGURE, RESULTS, REPORT) and not child:
             command = [sys.executable, "-m", "realfeatures.kubeflow.tasks", component, executor_input, CHILD]
             return supervise(command, retries=int(os.environ.get(RETRIES, "0")))
@@ -39,6 +39,17 @@ def main(arguments: Sequence[str]) -> int:
     except Exception as error:
         return _failed(error)
     return DONE
+
+
+def _words(arguments: Sequence[str]) -> Sequence[str]:
+    """Return the arguments of a task, checked.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    if len(arguments) < 2 or arguments[0] not in NAMES:
+        raise ConfigError(f"arguments {list(arguments[:1])}: expected COMPONENT EXECUTOR_INPUT; compile again")
+    return arguments
 
 
 def _failed(error: Exception) -> int:
@@ -52,7 +63,9 @@ def _failed(error: Exception) -> int:
         position.tell(text)
     # Not the log's: it stands alone on its line, also where log lines are JSON.
     print(f"error: {text}", file=sys.stderr, flush=True)
-    return MENDABLE if foreseen and not isinstance(error, StoreUnavailableError) else FAILED
+    if isinstance(error, StoreUnavailableError):
+        return UNAVAILABLE
+    return MENDABLE if foreseen else FAILED
 
 
 def _printable(text: object) -> str:

@@ -19,8 +19,11 @@ from typing import Self
 
 from realfeatures.kubeflow.tasks.position import Position
 
-DONE, FAILED, MENDABLE, TERMINATED = 0, 1, 2, 128 + signal.SIGTERM
-"""Exit codes of a task; MENDABLE: by a person, and never by another attempt."""
+DONE, FAILED, MENDABLE, UNAVAILABLE, TERMINATED = 0, 1, 2, 75, 128 + signal.SIGTERM
+"""Exit codes of a task; MENDABLE: by a person, and never by another attempt; UNAVAILABLE: a server may come back."""
+
+PAUSE_SECONDS = 60.0
+"""chosen: before the next attempt where a server was away, doubled each time; the attempt itself tries for a minute."""
 
 LOOK_SECONDS = 0.2
 """chosen: between two looks at the child and its memory; a stage takes seconds at least."""
@@ -54,17 +57,20 @@ class Attempt:
         if self.memory:
             return f"was ended at {MEMORY_SHARE:.0%} of the container's memory"
         if self.code < 0:
-            return f"was killed ({signal.Signals(-self.code).name})"
+            return f"was killed ({_signal_name(-self.code)})"
         return f"crashed ({self.told or f'exit code {self.code}'})"
 
 
-def supervise(command: Sequence[str], *, retries: int, cgroup: Path = CGROUP) -> int:
+def supervise(
+    command: Sequence[str], *, retries: int, cgroup: Path = CGROUP, pause_seconds: float = PAUSE_SECONDS
+) -> int:
     """Run a command until it ends well, or another attempt is of no use; return the task's exit code.
 
     Args:
         command: of the child; it finds the descriptor of its `Position` in the environment.
         retries: attempts after the first.
         cgroup: where the container's memory stands.
+        pause_seconds: before the second attempt, where a server was away.
 
     The last line of a failed task begins with `error:`.
     """
@@ -80,11 +86,13 @@ def supervise(command: Sequence[str], *, retries: int, cgroup: Path = CGROUP) ->
                 _say(f"error: asked to stop (SIGTERM) {where}; a new run goes on from the object store's checkpoint")
                 return TERMINATED
             text = f"attempt {number} of {retries + 1} {attempt.reason} {where}"
-            if before is not None and before.where == attempt.where:
+            away = attempt.code == UNAVAILABLE
+            if before is not None and before.where == attempt.where and not away:
                 _say(f"error: {text}, as the one before it did; the log above says more")
                 return FAILED
             if number <= retries:
                 _say(f"{text}; starting again from the last checkpoint")
+                terminations.wait(pause_seconds * 2 ** (number - 1) if away else 0.0)
             before = attempt
         _say(f"error: {text}; no attempt is left")
         return FAILED
@@ -112,6 +120,12 @@ class _Terminations:
         if self.child is not None:
             self.child.terminate()
 
+    def wait(self, seconds: float) -> None:
+        """Wait, but for no longer than until a stop is asked for."""
+        end = time.monotonic() + seconds
+        while not self.asked and time.monotonic() < end:
+            time.sleep(min(LOOK_SECONDS, seconds))
+
     def reach(self, child: "subprocess.Popen[bytes]") -> None:
         self.child = child
         if self.asked:  # while it was started
@@ -135,6 +149,13 @@ def _run(command: Sequence[str], position: Position, terminations: _Terminations
             child.kill()
         time.sleep(LOOK_SECONDS)
     return Attempt(code, position.read(), position.reason(), memory)
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # a real-time signal has no name of its own
+        return f"signal {number}"
 
 
 def used_share(cgroup: Path) -> float:

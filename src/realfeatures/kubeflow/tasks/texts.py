@@ -87,16 +87,27 @@ def resolve(
     # The digest was that of the data which is now replaced.
     if "data.source" in wanted:
         wanted.setdefault("data.sha256", None)
-    asked = override(compiled, wanted)
+    asked = require_overrides(compiled, wanted)
     if provide is not None:
         provide(asked.data)
-    plan = make_plan(asked, seeds=seeds)
-    if _wiring(plan.grid) != _wiring(cells(compiled, seeds)):
-        raise ConfigError(
-            f"overrides {canonical_json(wanted)}: they change which cells there are, and a compiled pipeline has its"
-            " cells; compile one with --set instead"
-        )
-    return plan
+    return make_plan(asked, seeds=seeds)
+
+
+def require_overrides(compiled: Preset, wanted: Mapping[str, Any]) -> Preset:
+    """Return a preset with the overrides of a run form.
+
+    Raises:
+        ConfigError: a value is not usable, or changes what a compiled pipeline fixes: its cells and its pods.
+    """
+    preset = override(compiled, dict(wanted))
+    fixed = ""
+    if preset.runtime.device != compiled.runtime.device:
+        fixed = f"they change runtime.device, and a compiled pipeline's pods are for {compiled.runtime.device}"
+    elif _wiring(cells(preset, [0])) != _wiring(cells(compiled, [0])):
+        fixed = "they change which cells there are, and a compiled pipeline has its cells"
+    if fixed:
+        raise ConfigError(f"overrides {canonical_json(dict(wanted))}: {fixed}; compile one with --set instead")
+    return preset
 
 
 def changed(preset: str, changes: str) -> Preset:
