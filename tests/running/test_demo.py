@@ -137,7 +137,7 @@ def test_the_report_is_whole_and_small(out: Path) -> None:
     html = (out / "report.html").read_text()
     assert html.rstrip().endswith("</html>")
     assert len(html) < 2_000_000
-    assert "<script" not in html
+    assert html.count("<script") == 1  # the page's own: its links work in Kubeflow's frame
 
 
 def test_a_rerun_computes_nothing_and_gives_the_same_results(out: Path) -> None:
