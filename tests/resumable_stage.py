@@ -6,7 +6,7 @@ from pathlib import Path
 
 from realfeatures.experiment.grid import cells
 from realfeatures.experiment.presets import load_preset
-from realfeatures.kubeflow.tasks.tasks import cell_store
+from realfeatures.kubeflow.tasks.stage import cell_store
 from realfeatures.science import checkpoint
 from realfeatures.science.artifacts import open_artifact
 from realfeatures.science.execution import execute
