@@ -36,7 +36,7 @@ SET = Component(
     inputs={"encoder": MODEL, "images": DATASET},
     outputs={"images": DATASET, "encoder": MODEL, "probes": MODEL, "results": RESULT},
 )
-"""Make a set that nothing else reads; pretrain, probe and attack every encoder of it."""
+"""Pretrain, probe and attack several encoders, or one with a set that nothing else reads, which it makes."""
 
 TRANSFER = Component(
     "transfer", inputs={"encoder": MODEL, "probes": MODEL, "images": DATASET}, outputs={"results": RESULT}

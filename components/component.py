@@ -60,7 +60,7 @@ class Component:
         }
 
     def container(self, image: str) -> dict[str, Any]:
-        """Return its container: the name among the arguments tells any two components apart, whose ports may differ."""
+        """Return its container, in whose command its name tells it from others, whose ports may differ."""
         return {"image": image, "command": [*COMMAND, self.name], "args": [EXECUTOR_INPUT]}
 
 

@@ -110,7 +110,6 @@ class Components:
     """The components of a pipeline by name; equal ones are one."""
 
     specifications: dict[str, Any] = field(default_factory=dict)
-    executors: dict[str, Any] = field(default_factory=dict)
 
     def add(self, name: str, specification: dict[str, Any]) -> str:
         """Add a component, unless there is an equal one; return the name of the one that there is."""

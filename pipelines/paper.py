@@ -11,14 +11,13 @@ from realfeatures.components import COMPONENTS, Component, configure
 from realfeatures.components.component import CELLS, Ports
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.address import code_digest
+from realfeatures.experiment.codec import changes_of
 from realfeatures.experiment.config import Preset
 from realfeatures.experiment.grid import DATA
-from realfeatures.experiment.overrides import departures
-from realfeatures.experiment.presets import PRESETS
 from realfeatures.experiment.vocabulary import canonical_json
 from realfeatures.kubeflow.batches import CONFIGURE, REPORT, RESULTS, Batch, Granularity
 from realfeatures.pipelines.arrangement import NATURAL, Arrangement
-from realfeatures.pipelines.fitting import Fitted, fit
+from realfeatures.pipelines.fitting import Fitted, Specification, fit
 from realfeatures.pipelines.levels import (
     Components,
     Level,
@@ -40,8 +39,6 @@ SMALL_SECONDS = 120.0
 """chosen: of one core, by estimate: a task of so little work shares a core, so that a small node runs several."""
 
 Spec = dict[str, Any]
-Built = tuple[Spec, Spec]
-"""A pipeline's specification, and that of its pods."""
 
 
 def compile_pipeline(
@@ -82,7 +79,9 @@ def compile_pipeline(
     return fitted
 
 
-def pipeline_builder(plan: Plan, *, image: str, profile: Profile, cache: bool) -> Callable[[Granularity], Built]:
+def pipeline_builder(
+    plan: Plan, *, image: str, profile: Profile, cache: bool
+) -> Callable[[Granularity], Specification]:
     """Return what makes the pipeline of a granularity; arguments as `compile_pipeline`."""
     options = {"cachingOptions": {"enableCache": True} if cache else {}, **profile.retry_policy()}
     return lambda granularity: _Paper(plan, granularity).specification(image, profile, options)
@@ -131,9 +130,13 @@ class _Paper:
         self.used: dict[str, tuple[Component, Work]] = {}
         """The components that are containers, and how much work they are for, by the label of their executor."""
         self.root = Level()
+        self.has_small = True
+        """Whether tasks of little work ask for less than others."""
 
-    def specification(self, image: str, profile: Profile, options: Mapping[str, Any]) -> Built:
+    def specification(self, image: str, profile: Profile, options: Mapping[str, Any]) -> Specification:
         """Return the pipeline's specification, and that of its pods; `options`: how a stage is cached and retried."""
+        # Of two components with equal containers Kubeflow keeps the first one's ports (argocompiler/argo.go).
+        self.has_small = profile.container(Work.SMALL) != profile.container(Work.LARGE)
         self._build(options)
         executors = {
             label: {"container": {**one.container(image), **profile.container(work)}}
@@ -205,15 +208,13 @@ class _Paper:
     def _configure(self) -> None:
         numbers = range(1, self.repetitions + 1)
         told = ["data", *(f"repetition_{number}" for number in numbers), REPORT]
-        base = PRESETS[self.preset.name]()
-        found = departures(self.preset.model_dump(mode="json"), base.model_dump(mode="json"))
         self.root.add(
             CONFIGURE,
             title="configure",
             component=self._declare(configure(dict.fromkeys(told, "STRING")), {}, Work.LIGHT),
             parameters={
                 "preset": constant(self.preset.name),
-                "changes": constant(canonical_json({path: value for path, _, value in found})),
+                "changes": constant(canonical_json(changes_of(self.preset))),
                 "granularity": constant(str(self.granularity)),
                 "code": constant(code_digest()),
                 "repetitions": constant(float(self.repetitions)),
@@ -237,7 +238,7 @@ class _Paper:
     def _work(self, batch: Batch) -> Work:
         """Return how much a task is likely to do."""
         seconds = sum(self.costs[cell.key].weight for cell in batch.cells)
-        return Work.SMALL if seconds <= SMALL_SECONDS else Work.LARGE
+        return Work.SMALL if self.has_small and seconds <= SMALL_SECONDS else Work.LARGE
 
     def _declare(self, component: Component, ports: Mapping[str, Ports], work: Work) -> str:
         """Add a component that is a container; return its name in the pipeline."""

@@ -86,7 +86,7 @@ class Profile(Config):
     tolerations: tuple[Toleration, ...] = ()
     node_selector: dict[str, str] = Field(default_factory=dict)
     timeout_seconds: Annotated[int, Field(gt=0)] = 6 * 3600
-    """Of a pod, with all attempts in it; the next pod goes on from the checkpoint in the store."""
+    """Of a pod, with all attempts in it; with a store, whatever pod comes next goes on from the checkpoint."""
     retries: Annotated[int, Field(ge=0, le=10)] = 3
     backoff_seconds: Annotated[int, Field(gt=0)] = 60
     """Before the first retry by Kubeflow; doubled for each one after it."""
@@ -175,7 +175,7 @@ class _Carrier:
 PROFILES = {
     "cpu": Profile(name="cpu"),
     # A GPU is fed by one process; 4 cores leave its host code room for JPEG, caches and checkpoints.
-    # All chosen, none measured on a GPU yet; a stage that meets its 24 hours goes on from its checkpoint.
+    # All chosen, none measured on a cluster with GPUs yet.
     "gpu": Profile(
         name="gpu",
         accelerator="nvidia.com/gpu",

@@ -2,12 +2,13 @@
 
 import pytest
 
+from realfeatures.components import COMPONENTS
 from realfeatures.errors import ConfigError
 from realfeatures.experiment.about import SHOWN, Role
 from realfeatures.experiment.codec import encode
 from realfeatures.experiment.grid import DATA, cells
 from realfeatures.experiment.presets import PRESETS, load_preset
-from realfeatures.kubeflow.batches import RESULTS, Granularity, Source, batches, choose, sources
+from realfeatures.kubeflow.batches import CONFIGURE, NAMES, RESULTS, Granularity, Source, batches, choose, sources
 from realfeatures.running.plan import make_plan
 
 EVERY = pytest.mark.parametrize("granularity", Granularity)
@@ -57,6 +58,16 @@ def test_a_task_reads_an_artifact_once_however_many_of_its_cells_do():
     read = sources(found["natural/contrastive/attack"], found)
     assert [*read].count(Source(DATA, "images")) == 1
     assert len(read[Source("natural/contrastive/probe", "probes")]) > 1
+
+
+def test_a_set_of_one_encoder_with_its_transfer_has_a_component_and_a_name():
+    preset = load_preset("digits", ["experiments=E5", "paradigms=supervised", "features=natural"])
+    found = batches(cells(preset, [0]), Granularity.SET)["natural/all"]
+    assert (found.component, found.title) == ("set", "natural supervised")
+
+
+def test_the_pipelines_have_a_component_of_every_name():
+    assert COMPONENTS.keys() | {CONFIGURE} == NAMES
 
 
 def test_a_name_means_the_cells_of_its_task():

@@ -115,6 +115,14 @@ def test_a_task_of_little_work_asks_for_little_and_may_use_as_much_as_any(compil
     assert all(label.endswith("-small") for label in stages)
 
 
+def test_no_two_components_have_one_container_where_little_work_asks_for_as_much(tmp_path):
+    same = PROFILES["cpu"].model_copy(update={"small_cpu": "1", "small_memory": "4Gi"})
+    made = compile_small(tmp_path / "paper.yaml", profile=same)
+    executors = made.specification[0]["deploymentSpec"]["executors"]
+    assert len({json.dumps(one) for one in executors.values()}) == len(executors)
+    assert not any(label.endswith("-small") for label in executors)
+
+
 def test_a_pipeline_is_a_valid_pipeline_spec_with_valid_pods(pipeline):
     json_format.ParseDict(pipeline.spec, PipelineSpec())
     for executor in pipeline.spec["deploymentSpec"]["executors"].values():

@@ -13,6 +13,8 @@ from kfp_http import Fault
 from small_pipeline import IMAGE, SMALL, started
 
 from realfeatures.cli import main as cli
+from realfeatures.cli.pipeline_options import PipelineOptions
+from realfeatures.experiment.presets import load_preset
 from realfeatures.kubeflow.server.kubeflow_api import Kubeflow
 from realfeatures.kubeflow.server.submit import Version, upload
 from realfeatures.store.reports import FILES, publish
@@ -66,6 +68,19 @@ def test_a_run_has_the_fields_of_the_form_and_pins_its_version(kubeflow, server,
     assert [one.display_name for one in server.experiments.values()] == ["realfeatures"]
     started(kubeflow, paper)
     assert len(server.experiments) == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "label"),
+    [
+        ((), "digits whole x2"),
+        (("experiments=E1,E2",), "digits E1,E2 x2"),
+        (("paradigms=diffusion",), "digits changed x2"),
+        (("experiments=E1", "probe.epochs=5"), "digits changed x2"),
+    ],
+)
+def test_a_pipeline_is_called_whole_where_nothing_of_its_preset_was_changed(changes, label):
+    assert PipelineOptions(repetitions=2).label(load_preset("digits", changes)) == label
 
 
 def test_a_version_is_named_by_its_content(kubeflow, paper):

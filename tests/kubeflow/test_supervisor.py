@@ -3,10 +3,10 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from realfeatures.kubeflow.tasks import supervisor
 from realfeatures.kubeflow.tasks.supervisor import DONE, FAILED, MENDABLE, TERMINATED, supervise, used_share
@@ -57,13 +57,6 @@ def started(folder: Path, body: str) -> subprocess.Popen[str]:
     found = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     wait_for((folder / "ready").exists)
     return found
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.01)
 
 
 def is_running(pid: int) -> bool:

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from waiting import wait_for
 
 from realfeatures.experiment.presets import load_preset
 from realfeatures.running.folder import RunFolder
@@ -71,13 +72,6 @@ def artifact_bytes(out: Path) -> dict[str, bytes]:
 def identities(out: Path) -> dict[str, tuple[int, int]]:
     cells = out / "cells"
     return {str(path): (path.stat().st_ino, path.stat().st_mtime_ns) for path in cells.rglob("*")}
-
-
-def wait_for(condition) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, "waited in vain"
-        time.sleep(0.02)
 
 
 def workers_of(pid: int) -> list[int]:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from realfeatures.kubeflow.server.connection import Connection
 
 
-@grouped("seed", "repetitions", "namespace")
+@grouped("seed", "repetitions", "namespace", "workflow_limit")
 def doctor(
     *,
     pipeline: PipelineOptions,

@@ -126,9 +126,12 @@ class PipelineOptions:
         return None if self.granularity == AUTO else Granularity(self.granularity)
 
     def label(self, preset: "Preset") -> str:
-        """Return what a person calls the pipeline: `digits E1,E2 x3`."""
-        part = "whole" if len(preset.experiments) == len(type(preset.experiments[0])) else ",".join(preset.experiments)
-        return f"{preset.name} {part} x{self.repetitions}"
+        """Return what a person calls the pipeline: `digits E1,E2 x3`, `digits changed x1` where a value was set."""
+        from realfeatures.experiment.codec import changes_of
+
+        changes = changes_of(preset).keys()
+        part = ",".join(preset.experiments) if "experiments" in changes else "whole"
+        return f"{preset.name} {'changed' if changes - {'experiments'} else part} x{self.repetitions}"
 
     def load_profile(self, preset: "Preset") -> Any:
         """Return the profile with what --profile-set changes; by default the one of the preset's device.

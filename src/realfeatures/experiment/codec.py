@@ -97,7 +97,7 @@ def encode(
     """
     chosen = choose(name, _grid(preset, seed))
     text = f"{_base_of(preset)} {seed} {digest_of_addresses(addresses[cell.key] for cell in chosen)} {name}"
-    changes = _changes(preset) if everything else _changes_that_decide(name, choose, preset, seed)
+    changes = changes_of(preset) if everything else _changes_that_decide(name, choose, preset, seed)
     return f"{text} {canonical_json(changes)}" if changes else text
 
 
@@ -144,7 +144,7 @@ def _preset(name: str, changes: dict[str, Any]) -> Preset:
     return override(PRESETS[name](), changes)
 
 
-def _changes(preset: Preset) -> dict[str, Any]:
+def changes_of(preset: Preset) -> dict[str, Any]:
     """Return the values, by path, in which a preset differs from the shipped one that it starts from."""
     base = PRESETS[_base_of(preset)]()
     renamed = preset.model_copy(update={"name": base.name})  # no cell depends on the name
@@ -154,7 +154,7 @@ def _changes(preset: Preset) -> dict[str, Any]:
 
 def _changes_that_decide(name: str, choose: Choose, preset: Preset, seed: int) -> dict[str, Any]:
     """Return the changed values that make these cells what they are; all of them where fewer are not seen to."""
-    changes = _changes(preset)
+    changes = changes_of(preset)
     if not changes:
         return {}
     needs, wanted = _needs(preset, seed), choose(name, _grid(preset, seed))
@@ -179,14 +179,14 @@ def _means(name: str, choose: Choose, grid: Mapping[str, Cell], wanted: Sequence
 @lru_cache(maxsize=32)
 def _changes_of_the_grid(preset: Preset, seed: int) -> frozenset[str]:
     """Return the changed values without which there are other cells."""
-    changes, grid = _changes(preset), _grid(preset, seed)
+    changes, grid = changes_of(preset), _grid(preset, seed)
     return frozenset(path for path in changes if _remade(_without(path, changes), preset, seed).keys() != grid.keys())
 
 
 @lru_cache(maxsize=32)
 def _needs(preset: Preset, seed: int) -> dict[str, set[str]]:
     """Return for each cell, by its key, the changed values without which it is another."""
-    changes, grid = _changes(preset), _grid(preset, seed)
+    changes, grid = changes_of(preset), _grid(preset, seed)
     everyone = {path for path in changes if path.startswith("runtime.")}
     needs = {cell.key: set(everyone) for cell in grid.values()}
     for path in changes:

@@ -39,6 +39,9 @@ NAMES = frozenset(
 )
 """Of all components."""
 
+ALL = "/all"
+"""How the key of a task ends that computes more than one stage."""
+
 COMPONENT_OF = {
     "prepare_data": PREPARE_DATA,
     "pretrain": PRETRAIN,
@@ -99,7 +102,7 @@ class Batch:
     @property
     def encoder_title(self) -> str:
         """What a person reads on the nested pipeline of the task's encoder."""
-        last = self.cells[-1]
+        last = [cell for cell in self.cells if cell.paradigm is not None][-1]
         return encoder_name(str(last.paradigm), str(last.features))
 
     @property
@@ -205,16 +208,16 @@ def _place(cell: Cell, granularity: Granularity, makers: set[str]) -> Place:
     # Whoever makes a set is pretrained apart: the encoder's other tasks read sets, and a set waits for no other task.
     apart = component == PRETRAIN and cell.key.removesuffix(name) + f"{encoder}/encoder" in makers
     if component == TRANSFER:
-        return (f"{folder}/all" if granularity is Granularity.SET else name), None, True
+        return (f"{folder}{ALL}" if granularity is Granularity.SET else name), None, True
     if granularity is Granularity.CELL:
         return name, encoder, apart
     if granularity is Granularity.STAGE or apart:
         return f"{encoder}/{component}", encoder, apart
     if cell.features in (NONE, UNTRAINED):  # seconds of work each
-        return f"{UNTRAINED}/all", None, True
+        return f"{UNTRAINED}{ALL}", None, True
     if granularity is Granularity.ENCODER:
-        return f"{encoder}/all", encoder, True
-    return f"{folder}/all", None, True
+        return f"{encoder}{ALL}", encoder, True
+    return f"{folder}{ALL}", None, True
 
 
 def _joined(grid: Sequence[Cell], places: Mapping[str, Place]) -> dict[str, Place]:
@@ -223,18 +226,15 @@ def _joined(grid: Sequence[Cell], places: Mapping[str, Place]) -> dict[str, Plac
     for cell in grid:
         for key in readers.keys() & set(cell.inputs.values()):
             readers[key].add(places[cell.key])
-    return {key: next(iter(found)) for key, found in readers.items() if len(found) == 1 and _takes_all(found)}
-
-
-def _takes_all(found: set[Place]) -> bool:
-    return next(iter(found))[0].endswith("/all")
+    alone = {key: place for key, found in readers.items() if len(found) == 1 for place in found}
+    return {key: place for key, place in alone.items() if place[0].endswith(ALL)}
 
 
 def _component(key: str, chosen: Sequence[Cell]) -> str:
     kinds = {COMPONENT_OF[cell.stage] for cell in chosen}
-    if key.endswith("/all"):
-        encoders = {"/".join(name_of(cell).split("/")[:2]) for cell in chosen}
-        if len(encoders) > 1:
+    if key.endswith(ALL):
+        encoders = {(cell.features, cell.paradigm) for cell in chosen if cell.paradigm is not None}
+        if len(encoders) > 1 or kinds & {SYNTHESIZE, TRANSFER}:
             return SET
         return ENCODER if PRETRAIN in kinds else MEASURE
     (kind,) = kinds

@@ -9,8 +9,8 @@ from realfeatures.experiment.vocabulary import Norm
 def cifar10_gpu() -> Preset:
     """All of CIFAR-10 with the paper's models and shorter schedules.
 
-    Costs about 15 hours of one H200 a seed, by `make bench`'s rates there. results/2026-11-28-h200-cifar10-gpu is E1
-    with a tenth of the epochs and of the synthesis' steps.
+    results/2026-11-28-h200-cifar10-gpu is E1 with a tenth of the epochs and of the synthesis' steps: 46 minutes of its
+    processes, four at a time, on one H200. The whole was not run.
     """
     return override(
         paper(),

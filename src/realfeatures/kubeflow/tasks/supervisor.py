@@ -83,7 +83,7 @@ def supervise(
             cell, step = attempt.where
             where = f"at step {step} of cell {cell}"
             if terminations.asked or attempt.code in (TERMINATED, -signal.SIGTERM):
-                _say(f"error: asked to stop (SIGTERM) {where}; a new run goes on from the object store's checkpoint")
+                _say(f"error: asked to stop (SIGTERM) {where}; with an object store, another run goes on from here")
                 return TERMINATED
             text = f"attempt {number} of {retries + 1} {attempt.reason} {where}"
             away = attempt.code == UNAVAILABLE
